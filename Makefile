@@ -1,0 +1,61 @@
+# Needs python3 (3.11+, with venv) and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# An environment of the caller's must not leak into ours.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME AIRFLOW_CONFIG
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev up down test test-unit test-integration test-acceptance lint format lock clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+install: $(VENV)/.installed ## Install the locked environment into .venv
+
+up: $(VENV)/.installed ## Start the whole stack, run the demo on real applicants, leave the stack up
+	@$(BIN)/airlane up --demo
+
+down: $(VENV)/.installed ## Stop the stack: intake first, workers get 20 s, no process is left
+	@$(BIN)/airlane down
+
+dev: $(VENV)/.dev ## Install what tests and lint need too
+
+test: $(VENV)/.dev ## Run every test that needs no root, in temporary instances
+	$(PYTEST) tests/unit tests/integration tests/acceptance $(ARGS)
+
+test-unit: $(VENV)/.dev ## Run the fast tests only
+	$(PYTEST) tests/unit $(ARGS)
+
+test-integration: $(VENV)/.dev ## Run the tests on real servers
+	$(PYTEST) tests/integration $(ARGS)
+
+test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
+	$(PYTEST) tests/acceptance $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Put the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev ## Resolve the dependencies anew into the lock files
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade --group dev -c requirements.lock -o requirements-dev.lock
+	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade - -o requirements-uv.lock
+
+clean: ## Delete the environment and caches; the instance stays (airlane reset deletes it)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) tools/install.py $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
+	@$(PYTHON) tools/install.py $(VENV) requirements.lock requirements-dev.lock
+	@touch $@

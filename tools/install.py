@@ -1,0 +1,99 @@
+"""Install the locked environment: a venv, uv in it, then what the lock files name.
+
+Needs nothing but Python's standard library (3.11+, with venv). uv does not read pip's
+configuration, so what pip was told of an index, a proxy or a certificate is passed on to it.
+
+    python3 tools/install.py VENV [LOCK ...]
+"""
+
+import os
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+UV_LOCK = ROOT / "requirements-uv.lock"
+
+#: pip's settings, and the variable by which uv takes the same.
+PIP_TO_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "proxy": "ALL_PROXY",
+    "cert": "SSL_CERT_FILE",
+    "timeout": "UV_HTTP_TIMEOUT",
+}
+
+
+def fail(message: str) -> None:
+    """Say what is missing and how to mend it, and end."""
+    sys.exit(f"airlane: {message}")
+
+
+def pip_settings(python: Path) -> dict[str, str]:
+    """Return uv's variables for what pip's files and environment say; those already set win."""
+    listing = subprocess.run(
+        [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    found = dict(re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", listing, re.M))
+    settings = {}
+    for name, variable in PIP_TO_UV.items():
+        value = found.get(name, "").replace("\\n", " ").strip()
+        # a folder that is not there stops uv, where pip only warns
+        urls = [u for u in value.split() if not _missing_folder(u)]
+        if urls:
+            settings[variable] = " ".join(urls)
+    return {k: v for k, v in settings.items() if k not in os.environ}
+
+
+def _missing_folder(url: str) -> bool:
+    return url.startswith("file://") and not Path(url.removeprefix("file://")).is_dir()
+
+
+def make_venv(folder: Path) -> Path:
+    """Return the Python of a venv in `folder`, made when it is not there or does not run."""
+    python = folder / "bin" / "python"
+    if python.exists() and subprocess.run([python, "-c", ""], check=False).returncode == 0:
+        return python
+    print(f"Making a virtual environment in {folder} ...", flush=True)
+    try:
+        venv.create(folder, with_pip=True, clear=True)
+    except (subprocess.CalledProcessError, ModuleNotFoundError):
+        fail("python3 has no working venv module. On Debian or Ubuntu: apt install python3-venv")
+    return python
+
+
+def main() -> None:
+    """Install what the arguments name."""
+    if not (3, 11) <= sys.version_info[:2] < (3, 14):
+        fail(
+            f"expected Python 3.11, 3.12 or 3.13, found {sys.version.split()[0]} "
+            f"({sys.executable}). Name another one: make PYTHON=python3.12 up"
+        )
+    if len(sys.argv) < 3:
+        fail("expected a folder and lock files: tools/install.py VENV LOCK [LOCK ...]")
+    folder, locks = Path(sys.argv[1]), sys.argv[2:]
+    python = make_venv(folder)
+    uv = folder / "bin" / "uv"
+    env = {**os.environ, **pip_settings(python)}
+    steps = [
+        # every index may serve: the hashes, not the address, say what is the right file
+        [uv, "pip", "install", "--python", python, "--require-hashes"]
+        + ["--index-strategy", "unsafe-best-match"]
+        + ([] if sys.stdout.isatty() else ["--quiet"])
+        + [arg for lock in locks for arg in ("-r", lock)],
+        [uv, "pip", "install", "--python", python, "--no-deps", "--no-build-isolation"]
+        + ["--quiet", "-e", ROOT],
+    ]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    steps.insert(0, [*pip, "--require-hashes", "-r", UV_LOCK])
+    print("Installing the locked packages ...", flush=True)
+    for step in steps:
+        done = subprocess.run([str(part) for part in step], env=env, check=False)
+        if done.returncode:
+            fail(f"installing failed (exit {done.returncode}); what was tried: {step[0]} ...")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Ways to run the fleet: on one machine (`local`), on VMs (`ansible`)."""

@@ -77,17 +77,16 @@ def main() -> None:
     python = make_venv(folder)
     uv = folder / "bin" / "uv"
     env = {**os.environ, **pip_settings(python)}
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]
+    names = [word for lock in locks for word in ("-r", lock)]
+    into = ["--python", python]
+    # every index may serve: the hashes, not the address, say what is the right file
+    any_index = ["--index-strategy", "unsafe-best-match"]
     steps = [
-        # every index may serve: the hashes, not the address, say what is the right file
-        [uv, "pip", "install", "--python", python, "--require-hashes"]
-        + ["--index-strategy", "unsafe-best-match"]
-        + ([] if sys.stdout.isatty() else ["--quiet"])
-        + [arg for lock in locks for arg in ("-r", lock)],
-        [uv, "pip", "install", "--python", python, "--no-deps", "--no-build-isolation"]
-        + ["--quiet", "-e", ROOT],
+        [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", UV_LOCK],
+        [uv, "pip", "install", *into, "--require-hashes", *any_index, *quiet, *names],
+        [uv, "pip", "install", *into, "--no-deps", "--no-build-isolation", "-q", "-e", ROOT],
     ]
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    steps.insert(0, [*pip, "--require-hashes", "-r", UV_LOCK])
     print("Installing the locked packages ...", flush=True)
     for step in steps:
         done = subprocess.run([str(part) for part in step], env=env, check=False)

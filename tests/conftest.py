@@ -1,0 +1,48 @@
+"""Real servers for the tests: one PostgreSQL and one Valkey for the session, on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from deploy.local import postgres as pg
+from deploy.local import valkey
+from deploy.local.ports import free_port
+from tests.servers import PASSWORD, PostgresServer, serving
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server with airlane's logins (password "x"), which may enter any database."""
+    folder = tmp_path_factory.mktemp("postgres")
+    port = free_port()
+    pg.initialise(folder / "data", PASSWORD)
+    hba = folder / "data" / "pg_hba.conf"
+    hba.write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+    ready = lambda: pg.answers(port, PASSWORD)  # noqa: E731 - a condition, as wait_until takes it
+    with serving(pg.command(folder / "data", port), folder / "log", ready):
+        pg.ensure_logins(port, PASSWORD, dict.fromkeys(pg.LOGINS, PASSWORD))
+        yield PostgresServer(port)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey server whose default user needs no password."""
+    folder = tmp_path_factory.mktemp("valkey")
+    port = free_port()
+    config = valkey.write_config(folder, port, logins={}, passwords={}, fsync="always")
+    (folder / "users.acl").write_text("user default on nopass ~* &* +@all\n")
+    url = f"redis://127.0.0.1:{port}/0"
+    words = [str(valkey.binary()), str(config)]
+    with serving(words, folder / "log", lambda: valkey.answers(url)):
+        yield url
+
+
+@pytest.fixture
+def redis_url(valkey_url: str) -> str:
+    """The Valkey server, emptied."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    return valkey_url

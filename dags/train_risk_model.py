@@ -1,0 +1,63 @@
+"""Trains the risk model from the book, in the background, once a week.
+
+The first model is made by a run of this DAG too: until it has ended, onboarding has nothing to
+decide with and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from airflow_config import place
+from dags.packs import model_store
+from intake import applicants, database
+from intake.settings import IntakeSettings
+
+log = logging.getLogger(__name__)
+
+
+@dag(
+    dag_id="train_risk_model",
+    # Sundays at 03:00 UTC. Without a delta of zero, Airflow runs the past Sunday's training at
+    # once when a fleet starts within a tenth of a week after it.
+    schedule=CronTriggerTimetable("0 3 * * 0", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    tags=["batch"],
+    doc_md="""
+Cross-validates (AUC and Brier score are in `train`'s log and XCom), stores a new version and
+promotes it unless its AUC is worse than that of the version in use by more than 0.005.
+""",
+)
+def train_risk_model() -> None:
+    @task(queue="batch")
+    def train() -> dict[str, Any]:
+        from dags.packs import training  # noqa: PLC0415 - scikit-learn: 2 s
+
+        engine = database.engine(IntakeSettings().need("app_db_url"))
+        trained = training.train(applicants.labelled(engine))
+        stored = model_store.save(place.models_dir(), trained.model, trained.info)
+        metrics = stored.info["metrics"]
+        log.info(
+            "%s: cross-validated AUC %.4f (+- %.4f over folds), Brier score %.4f "
+            "(%.4f without a model), from %d applicants, %d of whom defaulted",
+            stored.name, metrics["auc"], metrics["auc_std"], metrics["brier"],
+            metrics["brier_baseline"], stored.info["records"], stored.info["defaults"],
+        )  # fmt: skip
+        return {"version": stored.name, **metrics}
+
+    @task(queue="batch")
+    def promote(trained: dict[str, Any]) -> dict[str, Any]:
+        promotion = model_store.promote(place.models_dir(), trained["version"])
+        said = "promoted" if promotion.promoted else "NOT promoted"
+        log.info("%s: %s", said, promotion.reason)
+        return {"promoted": promotion.promoted, "reason": promotion.reason}
+
+    promote(train())
+
+
+train_risk_model()

@@ -1,0 +1,1 @@
+"""Events in, decisions out: streams, the listener, the ledger, the relay."""

@@ -1,0 +1,61 @@
+"""The `app` database: connections, schema, and what each login may do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, text
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+#: Two `migrate` at a time wait for each other under this advisory lock.
+_MIGRATE_LOCK = 7_002_001
+
+#: What each login may do, besides logging in.
+GRANTS: dict[str, tuple[str, ...]] = {
+    "airlane_worker": (
+        "SELECT ON applicants",
+        "SELECT, INSERT ON ledger, outbox",
+    ),
+    "airlane_relay": (
+        "SELECT ON ledger, outbox",
+        "UPDATE (position, published_at) ON outbox",
+        "DELETE ON outbox",
+    ),
+}
+
+
+def engine(url: str) -> Engine:
+    """Return an engine of few connections; they are checked before use, for servers restart."""
+    return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4)
+
+
+def migrate(owner_url: str) -> None:
+    """Bring the schema to the newest version; nothing happens when it is there."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    owner = engine(owner_url)
+    try:
+        with owner.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATE_LOCK})
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        owner.dispose()
+
+
+def grant(owner_url: str) -> None:
+    """Give the logins of workers and relay the least that they need, and take away all else."""
+    owner = engine(owner_url)
+    try:
+        with owner.begin() as connection:
+            database = owner.dialect.identifier_preparer.quote(owner.url.database or "")
+            for login, rights in GRANTS.items():
+                connection.execute(text(f"GRANT CONNECT ON DATABASE {database} TO {login}"))
+                connection.execute(text(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {login}"))
+                connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {login}"))
+                for right in rights:
+                    connection.execute(text(f"GRANT {right} TO {login}"))
+    finally:
+        owner.dispose()

@@ -1,0 +1,107 @@
+"""What an application does: send a sign-up, await its decision (contract: docs/producer.md)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import uuid4
+
+from redis import Redis
+
+from intake import keys
+
+#: Milliseconds that one blocking read takes at most: below the client's socket time-out.
+_BLOCK_MS = 1000
+
+
+def signup(
+    client: Redis,
+    entity_id: str | int,
+    event_id: str | None = None,
+    payload: Any = None,
+    at: datetime | None = None,
+) -> str:
+    """Send a sign-up event and return its id.
+
+    To send it again when the connection broke in the middle, give `event_id` and `at`: the same
+    id with another content is a conflict.
+
+    Parameters
+    ----------
+    entity_id
+        Whom to decide about.
+    event_id
+        Your id of this sign-up; by default a new one.
+    payload
+        Any JSON value of up to 64 KiB.
+    at
+        Time of the sign-up, with a time zone; by default now.
+    """
+    event_id = event_id or uuid4().hex
+    fields: dict[Any, Any] = {
+        "event_id": event_id,
+        "entity_id": str(entity_id),
+        "at": (at or datetime.now(UTC)).isoformat(timespec="milliseconds"),
+    }
+    if payload is not None:
+        fields["payload"] = json.dumps(payload)
+    client.xadd(keys.SIGNUPS, fields)
+    return event_id
+
+
+def tail(client: Redis) -> str:
+    """Return the id of the newest decision, for `follow` to start behind it."""
+    newest = cast("list[Any]", client.xrevrange(keys.DECISIONS, count=1))
+    return _text(newest[0][0]) if newest else "0-0"
+
+
+def follow(
+    client: Redis, after: str = "0-0", timeout: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield decisions behind the id `after`, oldest first, as they come.
+
+    Ends when `timeout` seconds (from the start) are over; without, never.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = _BLOCK_MS
+        if end is not None:
+            # At least one read, also with a time-out of 0; BLOCK 0 would wait for ever.
+            left = max(1, min(_BLOCK_MS, int((end - time.monotonic()) * 1000)))
+        reply = cast("Any", client.xread({keys.DECISIONS: after}, block=left, count=100))
+        # RESP2 gives pairs, RESP3 a mapping of lists of pages.
+        pages = (
+            [page for _, page in reply or []]
+            if not isinstance(reply, dict)
+            else [page for found in reply.values() for page in found]
+        )
+        for entry_id, fields in (entry for page in pages for entry in page):
+            after = _text(entry_id)
+            yield json.loads(fields.get(b"json") or fields["json"])
+        if end is not None and not pages and time.monotonic() >= end:
+            return
+
+
+def wait(
+    client: Redis, event_ids: Collection[str], timeout: float, after: str = "0-0"
+) -> dict[str, dict[str, Any]]:
+    """Await the decisions about some events and return those that came in time, by event id.
+
+    Take `after = tail(client)` before you send the events; without it the whole stream is read.
+    """
+    missing = set(event_ids)
+    found: dict[str, dict[str, Any]] = {}
+    for decision in follow(client, after, timeout):
+        if decision["event_id"] in missing:
+            found[decision["event_id"]] = decision
+            missing.remove(decision["event_id"])
+        if not missing:
+            break
+    return found
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

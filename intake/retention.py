@@ -1,0 +1,121 @@
+"""What may leave the streams: by age, and only behind what is acknowledged and decided."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from redis import Redis
+from redis.exceptions import ResponseError
+from sqlalchemy import Engine, delete, func, select
+
+from intake import keys
+from intake.tables import LedgerRow, OutboxRow
+
+logger = logging.getLogger(__name__)
+
+#: Entries looked at in one call: each may carry a payload of 64 KiB.
+_PAGE = 100
+
+_Id = tuple[int, int]
+
+
+def trim_decisions(engine: Engine, client: Redis, keep: timedelta) -> None:
+    """Remove published decisions older than `keep` from the outbox, then from the stream.
+
+    The stream is cut where the outbox begins, so the two hold the same; the ledger keeps all. The
+    row of the highest position always stays: positions go on from it.
+    """
+    cutoff = datetime.now(UTC) - keep
+    highest = select(func.max(OutboxRow.position)).scalar_subquery()
+    with engine.begin() as connection:
+        connection.execute(
+            delete(OutboxRow)
+            .where(OutboxRow.published_at < cutoff, OutboxRow.position < highest)
+            .execution_options(synchronize_session=False)
+        )
+    with engine.connect() as connection:
+        first = connection.scalar(select(func.min(OutboxRow.position)))
+    if first is not None:
+        client.xtrim(keys.DECISIONS, minid=f"{first}-0", approximate=False)
+
+
+def trim_signups(engine: Engine, client: Redis, keep: timedelta) -> None:
+    """Remove sign-ups older than `keep` from the stream, up to the first that is not done with.
+
+    Done with = delivered, acknowledged, and either decided (it is in the ledger) or a dead letter.
+    """
+    cutoff = int((datetime.now(UTC) - keep).timestamp() * 1000)
+    end = _acknowledged(client)
+    if end is None:
+        return
+    done: _Id | None = None
+    start = "-"
+    while True:
+        page = cast(
+            "list[tuple[bytes, dict[bytes, bytes]]]",
+            client.xrange(keys.SIGNUPS, min=start, max=f"{cutoff}-0", count=_PAGE),
+        )
+        finished = _finished(engine, client, page)
+        for (entry_id, fields), is_finished in zip(page, finished, strict=True):
+            if _id(entry_id) >= end:
+                break
+            if not is_finished:
+                logger.warning(
+                    "%s entry %s (event %s) is acknowledged, older than %s and not decided: it and "
+                    "what follows stays in the stream",
+                    keys.SIGNUPS,
+                    entry_id.decode(),
+                    fields.get(b"event_id", b"?")[:80],
+                    keep,
+                )
+                break
+            done = _id(entry_id)
+        else:
+            if len(page) == _PAGE:
+                start = f"({page[-1][0].decode()}"
+                continue
+        break
+    if done is not None:
+        client.xtrim(keys.SIGNUPS, minid=f"{done[0]}-{done[1] + 1}", approximate=False)
+        client.zremrangebyscore(keys.BURIED, "-inf", f"({done[0]}")
+
+
+def _acknowledged(client: Redis) -> _Id | None:
+    """Return the id below which every entry is delivered and acknowledged."""
+    try:
+        groups = client.xinfo_groups(keys.SIGNUPS)
+    except ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        return None
+    for group in groups:
+        if group["name"] == keys.GROUP.encode():
+            delivered, sequence = _id(group["last-delivered-id"])
+            pending = client.xpending(keys.SIGNUPS, keys.GROUP)
+            # Asked for after the first: what was delivered in between lies above it.
+            return _id(pending["min"]) if pending["pending"] else (delivered, sequence + 1)
+    return None
+
+
+def _finished(
+    engine: Engine, client: Redis, page: Sequence[tuple[bytes, dict[bytes, bytes]]]
+) -> list[bool]:
+    if not page:
+        return []
+    names = [fields.get(b"event_id", b"").decode(errors="replace") for _, fields in page]
+    wanted = [name for name in names if name and "\0" not in name]
+    with engine.connect() as connection:
+        decided = set(
+            connection.scalars(select(LedgerRow.event_id).where(LedgerRow.event_id.in_(wanted)))
+        )
+    ids = [entry_id.decode() for entry_id, _ in page]
+    scores = cast("list[Any]", client.zmscore(keys.BURIED, ids))
+    return [name in decided or score is not None for name, score in zip(names, scores, strict=True)]
+
+
+def _id(text: bytes) -> _Id:
+    milliseconds, _, sequence = text.decode().partition("-")
+    return int(milliseconds), int(sequence)

@@ -1,0 +1,82 @@
+"""Airflow's pools as the queue model wants them: one per queue, named like it.
+
+A pool keeps the backlog in the metadata database, where priority still counts: no more tasks of
+a queue are sent to the broker than workers can run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_config.queues import Fleet
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class DesiredPool:
+    """A pool that must be there."""
+
+    name: str
+    slots: int
+    description: str
+
+
+def desired_pools(fleet: Fleet, counts: Mapping[str, int] | None = None) -> list[DesiredPool]:
+    """Return the pool of each queue, for the workers in `counts` (see `Fleet.pool_slots`)."""
+    slots = fleet.pool_slots(counts)
+    return [
+        DesiredPool(name, slots[name], f"Queue {name}, by airlane. {queue.description}".strip())
+        for name, queue in fleet.queues.items()
+    ]
+
+
+def ensure_pools(
+    fleet: Fleet, session: Session, counts: Mapping[str, int] | None = None
+) -> list[str]:
+    """Make and put right the pools of all queues, and say in words what changed.
+
+    Rows are written only on change, because the scheduler locks them in every loop. Pools of
+    other names are left alone: tasks of a queue that is gone may still be in one of them.
+
+    Parameters
+    ----------
+    fleet
+        The queue model.
+    session
+        Of the metadata database; the caller commits.
+    counts
+        Workers of each class; by default those of one machine.
+    """
+    # Here, because it loads Airflow's ORM, and `desired_pools` needs none of it.
+    from airflow.models.pool import Pool  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
+
+    found = {pool.pool: pool for pool in session.scalars(select(Pool))}
+    changes = []
+    for desired in desired_pools(fleet, counts):
+        pool = found.get(desired.name)
+        if pool is None:
+            # A listener that waits in the triggerer must not hold a worker's slot.
+            session.add(
+                Pool(
+                    pool=desired.name,
+                    slots=desired.slots,
+                    description=desired.description,
+                    include_deferred=False,
+                )
+            )
+            changes.append(f"pool {desired.name}: made with {desired.slots} slots")
+            continue
+        if pool.slots != desired.slots:
+            changes.append(f"pool {desired.name}: {pool.slots} -> {desired.slots} slots")
+            pool.slots = desired.slots
+        if pool.description != desired.description or pool.include_deferred:
+            changes.append(f"pool {desired.name}: description and kind put right")
+            pool.description = desired.description
+            pool.include_deferred = False
+    session.flush()
+    return changes

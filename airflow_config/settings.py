@@ -1,0 +1,255 @@
+"""Airflow's settings, derived from the queue model and the place of an instance.
+
+Only what differs from Airflow's defaults is set, each with its reason and unit. A test proves
+that the installed Airflow and its providers know every key.
+
+Two roles: `control` (API server, scheduler, DAG processor, triggerer, Flower) and `worker`,
+which gets neither a login to the metadata database nor any key: tasks speak to the API server
+with the token that came with their message.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from airflow_config.place import Place
+from airflow_config.queues import Fleet
+
+Role = Literal["control", "worker"]
+Settings = dict[str, dict[str, str]]
+
+#: Seconds without a heartbeat after which a running task counts as lost, and between looks for
+#: such tasks: together under 30 s. Not lower, because an API server that restarts takes 10 to
+#: 15 s, in which no heartbeat arrives.
+HEARTBEAT_TIMEOUT, HEARTBEAT_CHECK = 24, 4
+
+#: Seconds between heartbeats of a running task. As low as Airflow can (whole seconds), because
+#: the supervisor of a task that closed its pipes before it ended waits this long while it keeps
+#: the worker's slot (sdk/execution_time/supervisor.py, `_service_subprocess`).
+HEARTBEAT_INTERVAL = 1
+
+#: Bounds of the time (seconds) that a message may lie on the broker before it is sent again.
+QUEUED_TIMEOUT_MIN, QUEUED_TIMEOUT_MAX = 60, 600
+
+#: How long all workers of a class may be away before waiting tasks fail.
+AWAY = timedelta(days=7)
+
+#: A login that cannot exist: the folder of its socket lies below a device. Airflow's modules
+#: build an engine when they are imported, so a worker needs an address that can be read.
+NO_DATABASE = "postgresql+psycopg://none@/none?host=/dev/null/workers-have-no-metadata-database"
+
+#: Name of the module that Airflow imports, in AIRFLOW_HOME/config.
+LOCAL_SETTINGS = '''\
+"""Written by airlane on every start: hands airlane's policies to Airflow. Do not edit."""
+
+from airflow_config.policies import dag_policy, task_policy
+
+# Without __all__, every name here would overwrite one in airflow.settings.
+__all__ = ["dag_policy", "task_policy"]
+'''
+
+
+def airflow_settings(fleet: Fleet, place: Place, role: Role) -> Settings:
+    """Return Airflow's settings: section -> key -> value.
+
+    Parameters
+    ----------
+    fleet
+        The queue model.
+    place
+        Folders, addresses and keys of the instance.
+    role
+        `control` or `worker`.
+    """
+    settings = _common(fleet, place)
+    extra = _control(fleet, place) if role == "control" else {"database": _no_database()}
+    for section, values in extra.items():
+        settings.setdefault(section, {}).update(values)
+    return settings
+
+
+def render_cfg(settings: Settings) -> str:
+    """Write settings as the text of an airflow.cfg; it may hold secrets."""
+    lines = ["# Written by airlane on every start, from queues.yaml and the instance. Do not edit."]
+    for section, values in settings.items():
+        lines += ["", f"[{section}]"]
+        for key, value in values.items():
+            if "\n" in value or "\r" in value:
+                raise ValueError(f"expected [{section}] {key} on one line, found a line break")
+            # configparser reads % as the start of a reference to another key.
+            lines.append(f"{key} = {value.replace('%', '%%')}")
+    return "\n".join(lines) + "\n"
+
+
+def local_settings_source() -> str:
+    """Return the text of AIRFLOW_HOME/config/airflow_local_settings.py."""
+    return LOCAL_SETTINGS
+
+
+def queued_timeout(fleet: Fleet) -> int:
+    """Return the seconds after which a message that no worker took is sent again.
+
+    A worker that is killed right after it took a message leaves its task queued. Half of the
+    tightest promise leaves time for a second try. Waiting for a free worker counts too, but
+    pools hold no more than the workers can run, so that only a worker that is away makes
+    messages wait this long.
+    """
+    promises = [queue.promise.end_to_end for queue in fleet.urgent if queue.promise]
+    if not promises:
+        return QUEUED_TIMEOUT_MAX
+    half = int(min(promises).total_seconds() / 2)
+    return min(max(half, QUEUED_TIMEOUT_MIN), QUEUED_TIMEOUT_MAX)
+
+
+def visibility_timeout(fleet: Fleet) -> int:
+    """Return the seconds after which the broker gives a message that was not confirmed again.
+
+    Messages are confirmed when their task ends, so it must outlast the longest task, also one
+    that waited behind another. What a killed worker held comes back much sooner, by the
+    heartbeat and queued time-outs.
+    """
+    longest = max(queue.task_timeout for queue in fleet.queues.values())
+    return int((2 * longest + timedelta(hours=1)).total_seconds())
+
+
+def _common(fleet: Fleet, place: Place) -> Settings:
+    default = fleet.default_queue
+    return {
+        "core": {
+            "dags_folder": str(place.root / "dags"),
+            "executor": "CeleryExecutor",
+            "load_examples": "False",
+            # The name as it is: a look-up of the full name can take seconds without a resolver.
+            "hostname_callable": "socket.gethostname",
+            "execution_api_server_url": f"{place.api_url}/execution/",
+            # The policies take a task that has these values for one whose author set none, so a
+            # default above zero tells `retries=0` apart from nothing.
+            "default_task_retries": str(default.retries.count),
+            "default_task_retry_delay": str(int(default.retries.delay.total_seconds())),
+            # The policies set it on every task anyway; `downstream` lets a large DAG outgrow.
+            "default_task_weight_rule": "absolute",
+        },
+        "operators": {"default_queue": default.name},
+        "api": {"base_url": place.api_url},
+        "logging": {
+            "base_log_folder": str(place.logs),
+            "dag_processor_child_process_log_directory": str(place.logs / "dag_processor"),
+            "remote_logging": "False",
+            "colored_console_log": "False",
+            # Logs may tell about applicants: for this account and its group.
+            "file_task_handler_new_folder_permissions": "0o750",
+            "file_task_handler_new_file_permissions": "0o640",
+        },
+        "workers": {
+            "min_heartbeat_interval": str(HEARTBEAT_INTERVAL),
+            # An API server that restarts must not cost a task: about 30 s of tries.
+            "execution_api_retries": "12",
+            "execution_api_retry_wait_min": "0.2",
+            "execution_api_retry_wait_max": "5",
+            # Seconds; a loaded machine of two cores can take longer than the default of 5.
+            "execution_api_timeout": "10",
+        },
+        "scheduler": {
+            # Tasks read it too: their heartbeats must come before it.
+            "task_instance_heartbeat_timeout": str(HEARTBEAT_TIMEOUT),
+        },
+        "celery": {
+            "celery_config_options": "workers.celery_config.CELERY_CONFIG",
+            "broker_url": place.broker_url,
+            # On Redis rather than in the database: workers need no login to it.
+            "result_backend": place.result_url,
+            # Seconds to send a message; the default of 1 is exceeded on a loaded machine.
+            "operation_timeout": "5",
+            # In the scheduler's own process: more would start a pool of processes for every
+            # batch of messages, which costs more than sending a few dozen.
+            "sync_parallelism": "1",
+            "flower_host": "127.0.0.1",
+        },
+        "celery_broker_transport_options": {
+            "visibility_timeout": str(visibility_timeout(fleet)),
+        },
+        "dag_processor": {
+            # By default a folder in the machine's temporary one, shared between instances.
+            "dag_bundle_storage_path": str(place.airflow_home / "bundles"),
+            # DAGs come from one folder without versions: nothing to clean up, and a process
+            # less in every worker.
+            "stale_bundle_cleanup_interval": "0",
+        },
+    }
+
+
+def _no_database() -> dict[str, str]:
+    return {"sql_alchemy_conn": NO_DATABASE}
+
+
+def _control(fleet: Fleet, place: Place) -> Settings:
+    parallelism = str(fleet.parallelism())
+    queued = queued_timeout(fleet)
+    return {
+        "core": {
+            "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+            "fernet_key": place.fernet_key,
+            "dags_are_paused_at_creation": "False",
+            # Above all pools, so that a pool is the only limit of how much is on the broker.
+            "parallelism": parallelism,
+            # Per run, and a pool bounds it already: a limit here would stop a run with 1,000
+            # mapped tasks from using what is free.
+            "max_active_tasks_per_dag": parallelism,
+            # Policies raise it for DAGs on queues with a promise.
+            "max_active_runs_per_dag": str(fleet.default_queue.active_runs),
+            # Policies put every task into its queue's pool; what got past them runs alone.
+            "default_pool_task_slot_count": "1",
+            "max_map_length": "4096",
+            # Seconds until a DAG that changed twice shows again.
+            "min_serialized_dag_update_interval": "5",
+        },
+        "database": {"sql_alchemy_conn": place.airflow_db_url},
+        "api": {
+            "host": "127.0.0.1",
+            "port": str(place.api_port),
+            "secret_key": place.api_secret_key,
+            "expose_config": "False",
+            # One process is about 250 MB; it serves some 20 tasks a second.
+            "workers": "1",
+        },
+        "api_auth": {"jwt_secret": place.jwt_secret},
+        "fab": {
+            # Minutes without activity: a working day.
+            "session_lifetime_minutes": "720",
+        },
+        "scheduler": {
+            # Seconds of sleep after a loop with nothing to do: each step of a run waits for it.
+            "scheduler_idle_sleep_time": "0.05",
+            "task_instance_heartbeat_timeout_detection_interval": str(HEARTBEAT_CHECK),
+            # Also the life of the token that a message carries: an old message that was sent
+            # again cannot start its task a second time.
+            "task_queued_timeout": str(queued),
+            "task_queued_timeout_check_interval": "10",
+            # Airflow fails a task after two requeues; a worker that is away must not cost that.
+            "num_stuck_in_queued_retries": str(int(AWAY.total_seconds()) // queued),
+            # Tasks of a scheduler that died: noticed within 20 s, taken over within 15 s more.
+            "scheduler_heartbeat_sec": "2",
+            "scheduler_health_check_threshold": "20",
+            "orphaned_tasks_check_interval": "15",
+            # Tasks sent per loop: a burst goes out in few loops, and a full batch pool does not
+            # make each loop read hundreds of tasks.
+            "max_tis_per_query": "32",
+            # Seconds; costs a query each time, and nobody listens on this machine.
+            "pool_metrics_interval": "60",
+            "scheduler_health_check_server_host": "127.0.0.1",
+        },
+        "triggerer": {
+            # The listener of a triggerer that died goes on elsewhere after this many seconds.
+            "job_heartbeat_sec": "2",
+            "triggerer_health_check_threshold": "10",
+        },
+        "dag_processor": {
+            # Seconds between looks for new files.
+            "refresh_interval": "10",
+            # Changed files are parsed at once by their time of change; this is for unchanged
+            # ones (seconds): 200 of them every 30 s would fill two cores.
+            "min_file_process_interval": "600",
+            "print_stats_interval": "600",
+        },
+    }

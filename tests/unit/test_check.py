@@ -1,0 +1,134 @@
+import sys
+import textwrap
+
+import pytest
+
+from airflow_config import queues
+from airflow_config.check import Problem, check_dags
+from airflow_config.place import ROOT
+
+MODEL = """\
+queues:
+  urgent: {priority: 9, task_timeout: 30s, allowed_dags: ["urgent*"]}
+  rest: {priority: 1, default: true, task_timeout: 2h}
+workers:
+  urgent: {home: urgent, concurrency: 8}
+  rest: {home: rest, concurrency: 4}
+"""
+
+GOOD = """\
+from airflow.sdk import DAG, task
+
+with DAG("urgent_sums", schedule=None):
+
+    @task(queue="urgent", retries=0)
+    def add(x): ...
+
+    add.expand(x=[1, 2])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    dags = tmp_path / "dags"
+    (dags / "packs").mkdir(parents=True)
+    (dags / ".airflowignore").write_text("packs/\n")
+    (dags / "good.py").write_text(GOOD)
+    return dags
+
+
+def check(folder, **files):
+    for name, text in files.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.write_text(textwrap.dedent(text))
+    return check_dags(folder, queues.read(MODEL))
+
+
+def test_good_dags_have_no_problems(folder):
+    before = set(sys.modules)
+    assert check(folder) == []
+    assert not {name for name in set(sys.modules) - before if "good" in name}
+
+
+def test_the_shipped_dags_have_no_problems():
+    assert check_dags(ROOT / "dags", queues.load()) == []
+
+
+def test_everything_wrong_is_named_at_once(folder):
+    found = check(
+        folder,
+        typo="""\
+            from airflow.sdk import DAG, task
+            with DAG("sums", schedule=None):
+                @task(
+                    queue="urgnt",
+                )
+                def add(): ...
+                add()
+                @task(queue="urgent")
+                def other(): ...
+                other()
+            """,
+        broken="""\
+            from airflow.sdk import DAG
+            DAG("broken")
+            import nowhere_to_be_found
+            """,
+        classy="""\
+            from airflow.sdk import DAG
+            class Operator: ...
+            DAG("classy", schedule=None)
+            """,
+        packs__sums="import packs.other\nfrom good import add\nclass Fine: ...\n",
+        packs__other="",
+    )
+    assert [(problem.file, problem.line) for problem in found] == [
+        ("dags/broken.py", 3),
+        ("dags/classy.py", 2),
+        ("dags/packs/sums.py", 1),
+        ("dags/packs/sums.py", 2),
+        ("dags/typo.py", 4),
+        ("dags/typo.py", 8),
+    ]
+    broken, classy, short, _, typo, other = (problem.message for problem in found)
+    assert "found: ModuleNotFoundError: No module named 'nowhere_to_be_found'" in broken
+    assert classy.startswith("expected DAGs only, found class 'Operator'. Move it")
+    assert short.startswith("expected the import dags.packs.other, found packs.other.")
+    assert "DAG 'sums', task 'add': queue: expected one of rest, urgent, found 'urgnt'" in typo
+    assert "found 'urgent', which is for urgent*" in other
+
+
+def test_a_module_loaded_under_two_names_is_found(folder):
+    found = check(
+        folder,
+        sneaky="""\
+            import importlib
+            from airflow.sdk import DAG
+            importlib.import_module("packs.sums")
+            DAG("sneaky", schedule=None)
+            """,
+        packs__sums="X = 1\n",
+    )
+    assert (
+        Problem(
+            "dags/packs/sums.py",
+            None,
+            "expected to be loaded as dags.packs.sums only, was loaded as packs.sums",
+        )
+        in found
+    )
+
+
+def test_a_file_that_ends_the_process(folder):
+    ends = (
+        "import os, sys\nfrom airflow.sdk import DAG\nprint('so long', flush=True)\nos._exit(3)\n"
+    )
+    (problem,) = check(folder, bye=ends)
+    assert problem.message.startswith("expected DAG files that can be imported, found: Broken")
+    assert problem.message.endswith("so long")
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    assert [str(problem) for problem in check_dags(tmp_path / "none", queues.read(MODEL))] == [
+        f"{tmp_path / 'none'}: expected a folder of DAGs, found none"
+    ]

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 #: XCom key under which a failing step leaves its reason.
 FAILURE = "failure"
 
+#: Characters of a reason.
+REASON_LENGTH = 300
+
 #: Where people wait. Pool, weight, retries and time limits follow from this name.
 QUEUE = "onboarding"
 
@@ -48,7 +51,7 @@ def reported(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except (AirflowTaskTimeout, Exception) as error:
-            _leave_reason(str(error) or type(error).__name__)
+            _leave_reason(error)
             hopeless = (applicants.UnknownApplicantError, ApplicantError)
             if isinstance(error, hopeless):
                 raise AirflowFailException(str(error)) from error
@@ -57,7 +60,10 @@ def reported(function: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-def _leave_reason(reason: str) -> None:
+def _leave_reason(error: BaseException) -> None:
+    # The first line says it; database errors go on with statements and values, which are nothing
+    # for whoever reads decisions.
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:REASON_LENGTH]
     try:
         get_current_context()["ti"].xcom_push(key=FAILURE, value=reason)
     except Exception:  # the step's own error matters more than telling it
@@ -175,8 +181,10 @@ def onboarding() -> None:
 
     @task(queue=QUEUE)
     @reported
-    def strategy(**findings: Any) -> dict[str, Any]:
-        return {**decide(**findings)}
+    def strategy(score: Any, bank_data: Any, affordability: Any, fraud: Any) -> dict[str, Any]:
+        return {
+            **decide(score=score, bank_data=bank_data, affordability=affordability, fraud=fraud)
+        }
 
     @task(queue=QUEUE)
     @reported

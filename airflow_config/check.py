@@ -135,6 +135,7 @@ def _parse(folder: str, fleet: Fleet) -> list[dag_files.Found]:
                 policies.apply_to_task(task, fleet, refuse=True)
             except AirflowClusterPolicyViolation as error:
                 file = Path(dag.fileloc)
-                line = dag_files.line_of_value(file, str(error))
-                found.append((dag_files.shown(root, file), line, str(error)))
+                message = str(error).removeprefix(f"{file.name}: ")
+                line = dag_files.line_of_value(file, message)
+                found.append((dag_files.shown(root, file), line, message))
     return found + dag_files.loaded_twice(root)

@@ -213,7 +213,12 @@ def _control(fleet: Fleet, place: Place) -> Settings:
             # One process is about 250 MB; it serves some 20 tasks a second.
             "workers": "1",
         },
-        "api_auth": {"jwt_secret": place.jwt_secret},
+        "api_auth": {
+            "jwt_secret": place.jwt_secret,
+            # Seconds that a token is taken after its end: longer than a late message may have
+            # to wait until it is sent again (`task_queued_timeout_check_interval`, a slow loop).
+            "jwt_leeway": "20",
+        },
         "fab": {
             # Minutes without activity: a working day.
             "session_lifetime_minutes": "720",
@@ -222,10 +227,10 @@ def _control(fleet: Fleet, place: Place) -> Settings:
             # Seconds of sleep after a loop with nothing to do: each step of a run waits for it.
             "scheduler_idle_sleep_time": "0.05",
             "task_instance_heartbeat_timeout_detection_interval": str(HEARTBEAT_CHECK),
-            # Also the life of the token that a message carries: an old message that was sent
-            # again cannot start its task a second time.
+            # Also the life of the token that a message carries, so that an old message that was
+            # sent again cannot start its task a second time.
             "task_queued_timeout": str(queued),
-            "task_queued_timeout_check_interval": "10",
+            "task_queued_timeout_check_interval": "5",
             # Airflow fails a task after two requeues; a worker that is away must not cost that.
             "num_stuck_in_queued_retries": str(int(AWAY.total_seconds()) // queued),
             # Tasks of a scheduler that died: noticed within 20 s, taken over within 15 s more.

@@ -175,6 +175,11 @@ def test_a_worker_that_is_away_costs_no_waiting_task(fleet, place):
     assert tries * int(scheduler["task_queued_timeout"]) >= 6 * 86_400
 
 
+def test_a_late_message_is_sent_again_before_its_token_is_refused(fleet, place):
+    check = float(control(fleet, place, "scheduler")["task_queued_timeout_check_interval"])
+    assert 2 * check < float(control(fleet, place, "api_auth")["jwt_leeway"])
+
+
 @pytest.mark.parametrize(
     ("promise", "seconds"), [("4m", 120), ("1m", 60), ("6h", 600), (None, 600)]
 )

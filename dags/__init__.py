@@ -1,0 +1,1 @@
+"""DAG files, and the packs that their tasks call."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+
+# Importing Airflow makes folders below its home; before anything imports it, and never the user's.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airlane-tests-")
 
 import pytest
 import redis
@@ -11,6 +17,12 @@ from deploy.local import postgres as pg
 from deploy.local import valkey
 from deploy.local.ports import free_port
 from tests.servers import PASSWORD, PostgresServer, serving
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _airflow_home() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,8 @@ def write_config(
     acl = ["user default off"]
     for login, rules in logins.items():
         digest = hashlib.sha256(passwords[login].encode()).hexdigest()
-        acl.append(f"user {login} on #{digest} {' '.join(rules)}")
+        # the password last: a rule `reset` would drop it
+        acl.append(f"user {login} {' '.join(rules)} on #{digest}")
     acl_file = folder / "users.acl"
     _write_private(acl_file, "\n".join(acl) + "\n")
     lines = [

@@ -1,0 +1,91 @@
+"""Airflow's public REST API as far as the command line needs it, with the operator's login."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Self
+
+import httpx
+
+from deploy.local.instance import Instance
+from deploy.local.stack import StackError
+
+#: Seconds for one call; the API server is slow while it is flooded.
+_TIMEOUT = 30
+
+
+class AirflowClient:
+    """A client that logs in when it is entered.
+
+    Parameters
+    ----------
+    instance
+        Whose API server to ask, with the login `admin`.
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._http = httpx.Client(base_url=instance.api_url, timeout=_TIMEOUT, trust_env=False)
+        self._password = instance.keys["airflow_admin"]
+
+    def __enter__(self) -> Self:
+        login = {"username": "admin", "password": self._password}
+        answer = self._call("POST", "/auth/token", json=login)
+        self._http.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise StackError(
+                f"expected Airflow's API at {self._http.base_url}, found: "
+                f"{type(error).__name__} {error}. Fix: airlane status"
+            ) from error
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            raise StackError(
+                f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}"
+            )
+        return answer.json()
+
+    def dags(self) -> set[str]:
+        """Return the ids of the DAGs that are parsed and can run."""
+        found = self._call("GET", "/api/v2/dags", params={"limit": 1000, "exclude_stale": True})
+        return {dag["dag_id"] for dag in found["dags"]}
+
+    def import_errors(self) -> list[str]:
+        """Return what went wrong when the DAG files were read."""
+        found = self._call("GET", "/api/v2/importErrors")
+        return [f"{e['filename']}: {e['stack_trace']}" for e in found["import_errors"]]
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run now and return its id."""
+        answer = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        return str(answer["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return a run's state: queued, running, success or failed."""
+        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def runs(self, dag_id: str, *states: str) -> list[str]:
+        """Return the ids of a DAG's runs in these states."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns"
+        found = self._call("GET", path, params={"state": states, "limit": 100})
+        return [run["dag_run_id"] for run in found["dag_runs"]]
+
+    def pools(self) -> dict[str, dict[str, Any]]:
+        """Return each pool's slots: total, running, queued, scheduled, open."""
+        found = self._call("GET", "/api/v2/pools", params={"limit": 1000})
+        return {pool["name"]: pool for pool in found["pools"]}
+
+    def oldest_queued(self, pool: str) -> str | None:
+        """Return when the longest waiting queued task of a pool was queued (ISO 8601)."""
+        # the API can't sort by it; there are no more of them than the pool has slots
+        found = self._call(
+            "GET",
+            "/api/v2/dags/~/dagRuns/~/taskInstances",
+            params={"state": "queued", "pool": pool, "limit": 100},
+        )
+        return min((task["queued_when"] for task in found["task_instances"]), default=None)

@@ -1,0 +1,179 @@
+"""Commands about sign-ups and what becomes of them: signup, decisions, dead."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import redis
+import typer
+
+from airlane.output import console, errors, print_json, seconds
+from airlane.stack_commands import JsonFlag, existing
+from deploy.local.instance import Instance
+from intake import database, dead_letters, ledger, producer
+
+#: What is known of an event that is not decided.
+_UNDECIDED: dict[str, Any] = {
+    "decision": None,
+    "score": None,
+    "reasons": [],
+    "model_version": None,
+    "seconds": None,
+}
+
+dead = typer.Typer(
+    no_args_is_help=True, help="Look at events that could not be decided, and try them again."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(signup)
+    app.command()(decisions)
+    app.add_typer(dead, name="dead")
+
+
+@contextmanager
+def _events(instance: Instance) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(instance.events_url("operator")) as client:
+        yield client
+
+
+def signup(
+    entity_ids: Annotated[
+        list[str], typer.Argument(metavar="ENTITY...", help="Applicants: rows of the book, 1-1000.")
+    ],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the decisions.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for all of them.", min=0)] = 180,
+    payload: Annotated[
+        str | None, typer.Option(help="JSON that goes with each event, at most 64 KiB.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Send a sign-up for each applicant; exit 1 when one is not decided in time."""
+    try:
+        content = None if payload is None else json_module.loads(payload)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected JSON, found {payload!r}: {error}") from None
+    with _events(existing()) as client:
+        after = producer.tail(client)
+        sent = {producer.signup(client, entity, payload=content): entity for entity in entity_ids}
+        missing = set(sent) if wait else set()
+        if not wait:
+            for event_id, entity in sent.items():
+                _print({"event_id": event_id, "entity_id": entity, **_UNDECIDED}, json)
+        for decision in producer.follow(client, after, timeout) if wait else ():
+            if decision["event_id"] in missing:
+                missing.remove(decision["event_id"])
+                _print(decision, json)
+            if not missing:
+                break
+    for event_id in missing:
+        _print({"event_id": event_id, "entity_id": sent[event_id], **_UNDECIDED}, json)
+    if missing:
+        errors.print(
+            f"airlane: {len(missing)} of {len(sent)} not decided within {timeout:g} s. They are "
+            "not lost: airlane decisions --follow, airlane status, airlane dead list"
+        )
+        raise typer.Exit(1)
+
+
+def decisions(
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as they come.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Show all decisions, oldest first."""
+    instance = existing()
+    engine = database.engine(instance.app_db_url("airlane_owner"))
+    with _events(instance) as client:
+        # first, so that nothing falls between the ledger and the stream
+        after = producer.tail(client)
+        shown = set()
+        for decision in ledger.decisions(engine):
+            shown.add(decision.event_id)
+            _print(decision.to_json(), json)
+        if follow:
+            for found in producer.follow(client, after):
+                if found["event_id"] not in shown:
+                    _print(found, json)
+
+
+def _print(decision: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json(decision)
+        return
+    score = "" if decision["score"] is None else f" risk {decision['score']:.2f}"
+    time = "" if decision["seconds"] is None else f" after {seconds(decision['seconds'])}"
+    because = f": {'; '.join(decision['reasons'])}" if decision["reasons"] else ""
+    console.print(
+        f"{decision['event_id']} applicant {decision['entity_id']} "
+        f"{decision['decision'] or 'not decided yet'}{score}{time}{because}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@dead.command(name="list")
+def list_dead(json: JsonFlag = False) -> None:
+    """List dead letters, oldest first."""
+    with _events(existing()) as client:
+        letters = list(dead_letters.letters(client))
+    if json:
+        print_json([letter.to_json() for letter in letters])
+        return
+    for letter in letters:
+        event_id = letter.event.get("event_id", "(no event id)")
+        console.print(f"{letter.id} {event_id}: {letter.reason}", markup=False, soft_wrap=True)
+    console.print(f"{len(letters)} dead letters." if letters else "No dead letters.")
+
+
+@dead.command()
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dead list` shows it.")],
+    json: JsonFlag = False,
+) -> None:
+    """Show one dead letter with its whole event."""
+    with _events(existing()) as client:
+        letter = _letter(client, letter_id)
+    if json:
+        print_json(letter.to_json())
+        return
+    console.print(f"id      {letter.id}\nreason  {letter.reason}", markup=False, soft_wrap=True)
+    for name, value in letter.event.items():
+        console.print(f"{name:<10} {value}", markup=False, soft_wrap=True)
+
+
+@dead.command()
+def replay(
+    letter_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="As `dead list` shows them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Replay every dead letter.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Send dead letters again: what had a run before gets a new event id, <id>.r2 and so on."""
+    if bool(letter_ids) == everything:
+        raise typer.BadParameter("expected ids of dead letters, or --all")
+    with _events(existing()) as client:
+        ids = letter_ids or [letter.id for letter in dead_letters.letters(client)]
+        for letter_id in ids:
+            try:
+                event_id = dead_letters.replay(client, letter_id)
+            except dead_letters.UnknownLetterError as error:
+                errors.print(f"airlane: {error}", markup=False, soft_wrap=True)
+                raise typer.Exit(1) from None
+            if json:
+                print_json({"id": letter_id, "event_id": event_id})
+            else:
+                console.print(f"{letter_id} sent again as {event_id}", markup=False)
+
+
+def _letter(client: redis.Redis, letter_id: str) -> dead_letters.DeadLetter:
+    try:
+        return dead_letters.show(client, letter_id)
+    except dead_letters.UnknownLetterError as error:
+        errors.print(f"airlane: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,46 @@
+"""A Redis command from the shell and its answer, printed as redis-cli prints it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+
+def run(url: str, words: list[str]) -> bool:
+    """Send one command, print its answer; return False when the server refused it."""
+    with redis.Redis.from_url(url, protocol=2) as client:
+        # the raw answer, not what redis-py makes of it
+        client.response_callbacks.clear()
+        try:
+            answer = client.execute_command(*words)
+        except redis.ResponseError as error:
+            sys.stdout.write(f"(error) {error}\n")
+            return False
+    sys.stdout.write("\n".join(lines(answer)) + "\n")
+    return True
+
+
+def lines(answer: Any, indent: str = "") -> Iterator[str]:
+    """Yield the lines that show an answer; lists are numbered and nested by indentation."""
+    if isinstance(answer, list):
+        if not answer:
+            yield "(empty array)"
+        width = len(str(len(answer)))
+        for number, item in enumerate(answer, 1):
+            head = f"{number:>{width}}) "
+            inner = lines(item, indent + " " * len(head))
+            first = next(inner)
+            yield f"{head if number == 1 else indent + head}{first}"
+            yield from inner
+    elif isinstance(answer, bytes):
+        text = answer.decode("utf-8", "backslashreplace")
+        yield text if "\n" in text and not indent else f'"{text}"'
+    elif isinstance(answer, int):
+        yield f"(integer) {answer}"
+    elif answer is None:
+        yield "(nil)"
+    else:
+        yield str(answer)

@@ -1,0 +1,235 @@
+"""Commands about the stack as a whole: up, down, status, logs, env, worker, reset, redis."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from airflow_config import queues
+from airflow_config.place import ROOT
+from airflow_config.problems import nearest
+from airlane import redis_client
+from airlane.output import console, errors, print_json, seconds
+from deploy.local import flower, postgres, stack
+from deploy.local.instance import Instance, InstanceError, current
+from deploy.local.parts import parts
+from deploy.local.status import Status
+from deploy.local.status import status as ask_status
+from workers import command as worker_command
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for function in (up, down, status, logs, env, worker, reset):
+        app.command()(function)
+    app.command(
+        name="redis",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(redis)
+
+
+def existing() -> Instance:
+    """Return the instance, which must have been started before."""
+    instance = current()
+    if not instance.exists:
+        raise InstanceError(
+            f"expected an instance in {instance.folder}, found none. Fix: airlane up, or set "
+            "AIRLANE_HOME to the one you mean"
+        )
+    return instance
+
+
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Then decide real sign-ups while batch work waits.")
+    ] = False,
+) -> None:
+    """Start the whole stack and return when every part is ready."""
+    from airlane import demo as demonstration  # noqa: PLC0415 - slow, and only needed with --demo
+
+    instance = current()
+    changed = stack.up(instance, lambda line: console.print(f"  {line}", markup=False))
+    console.print("The stack is up." if changed else "The stack was up already.")
+    if demo:
+        demonstration.run(instance)
+    show_doors(instance)
+
+
+def show_doors(instance: Instance) -> None:
+    """Print where people log in, and what to try next."""
+    keys = instance.keys
+    doors = (
+        ("Airflow", instance.api_url, "admin", keys["airflow_admin"]),
+        ("Flower", instance.flower_url, flower.USER, keys["flower_inspector"]),
+    )
+    for name, address, login, password in doors:
+        console.print(f"{name:<8} {address}  login {login}  password {password}", soft_wrap=True)
+    for line in (
+        "Try next:",
+        "  .venv/bin/airlane signup 7 --wait     one more sign-up, and its decision",
+        "  .venv/bin/airlane queues              what waits and runs in each queue",
+        "  .venv/bin/airlane status              every part of the stack",
+        "  make down                             stop it all; nothing is lost",
+    ):
+        console.print(line, markup=False)
+
+
+def down() -> None:
+    """Stop the stack: intake first; workers get 20 s; no process is left."""
+    instance = current()
+    if not instance.exists:
+        console.print(f"Nothing to stop: no instance in {instance.folder}.")
+        return
+    stack.down(instance, lambda line: console.print(f"  {line}", markup=False))
+    console.print("The stack is down.")
+
+
+def status(json: JsonFlag = False) -> None:
+    """Show every part of the stack; exit 1 when one is down."""
+    found = ask_status(existing())
+    if json:
+        print_json(found.to_json())
+    else:
+        _show_status(found)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _show_status(found: Status) -> None:
+    table = Table(box=None, padding=(0, 1))
+    for column in ("part", "state", "pid", "restarts", "for", "address"):
+        table.add_column(column, no_wrap=True)
+    for part in found.parts:
+        colour = "green" if part.state == "running" else "red"
+        table.add_row(
+            part.name,
+            f"[{colour}]{part.state}[/]",
+            str(part.pid or "-"),
+            str(part.restarts),
+            _age(part.since),
+            part.url or "",
+        )
+    console.print(table)
+    console.print("healthy" if found.healthy else "not healthy: airlane logs PART shows why")
+
+
+def _age(since: str | None) -> str:
+    if since is None:
+        return "-"
+    return seconds((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+
+
+def logs(
+    part: Annotated[str, typer.Argument(help="A part's name, as `airlane status` shows it.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as lines come.")] = False,
+    lines: Annotated[int, typer.Option("-n", help="Lines to show.", min=1)] = 100,
+) -> None:
+    """Show a part's log."""
+    instance = existing()
+    known = [p.name for p in parts(instance, queues.load()) if p.words]
+    known += ["supervisord", "databases"]
+    if part not in known:
+        raise InstanceError(
+            f"expected a part: {', '.join(known)}; found {part!r}{nearest(part, known)}"
+        )
+    path = instance.logs / f"{part}.log"
+    if not follow:
+        sys.stdout.write(stack.last_lines(path, lines, indent="") + "\n")
+        return
+    # tail follows the name, so that a rotated log goes on
+    words = ["tail", "-n", str(lines), "-F", str(path)]
+    sys.exit(subprocess.run(words, check=False).returncode)
+
+
+def env() -> None:
+    """Print exports for using airflow, psql and celery by hand: eval "$(airlane env)"."""
+    instance = existing()
+    pgpass = instance.folder / "secrets" / "pgpass"
+    variables = instance.environment("", "control", "operator")
+    del variables["AIRLANE_PART"]  # it marks the processes that `down` ends
+    variables |= {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(instance.port("postgres")),
+        "PGUSER": "airlane_owner",
+        "PGDATABASE": "app",
+        "PGPASSFILE": str(pgpass),
+        "CELERY_APP": "airflow.providers.celery.executors.celery_executor:app",
+    }
+    for name, value in variables.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    folders = f"{ROOT / '.venv' / 'bin'}:{postgres.BIN}"
+    if sys.prefix != str(ROOT / ".venv"):
+        folders = f"{sys.prefix}/bin:{postgres.BIN}"
+    typer.echo(f'export PATH={shlex.quote(folders)}:"$PATH"')
+
+
+def worker(
+    class_name: Annotated[str, typer.Argument(metavar="CLASS", help="A class of queues.yaml.")],
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the command line instead of running it.")
+    ] = False,
+) -> None:
+    """Run one more worker of a class in the foreground, until Ctrl-C."""
+    instance = existing()
+    fleet = queues.load()
+    if class_name not in fleet.workers:
+        known = list(fleet.workers)
+        raise InstanceError(
+            f"expected a worker class of queues.yaml: {', '.join(known)}; found {class_name!r}"
+            f"{nearest(class_name, known)}"
+        )
+    # a name of its own beside the workers that the supervisor keeps
+    name = worker_command.part_name(class_name, os.getpid())
+    words = worker_command.worker_command(fleet, class_name, name)
+    if show:
+        typer.echo(shlex.join(words))
+        return
+    variables = {**os.environ, **instance.environment(name, "worker", "worker")}
+    os.chdir(ROOT)
+    os.execve(words[0], words, {**variables, "OMP_NUM_THREADS": "1"})  # noqa: S606
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop the stack and delete the instance: databases, streams, models, logs, passwords."""
+    instance = current()
+    if not instance.folder.exists():
+        console.print(f"Nothing to delete: no instance in {instance.folder}.")
+        return
+    if not instance.exists:
+        raise InstanceError(
+            f"expected an instance in {instance.folder}, found a folder without instance.json. "
+            "It is not deleted: is AIRLANE_HOME right?"
+        )
+    if not yes:
+        typer.confirm(f"Delete {instance.folder} with everything in it?", abort=True)
+    stack.down(instance, lambda line: console.print(f"  {line}", markup=False))
+    shutil.rmtree(instance.folder)
+    console.print(f"Deleted {instance.folder}.")
+
+
+def redis(
+    context: typer.Context,
+    broker: Annotated[
+        bool, typer.Option("--broker", help="Talk to Celery's broker instead of the events.")
+    ] = False,
+) -> None:
+    """Send a Redis command to the events server, as redis-cli would: airlane redis XLEN signups."""
+    instance = existing()
+    if not context.args:
+        errors.print("airlane: expected a Redis command, such as: airlane redis XLEN signups")
+        raise typer.Exit(2)
+    url = instance.broker_url("operator") if broker else instance.events_url("operator")
+    if not redis_client.run(url, context.args):
+        raise typer.Exit(1)

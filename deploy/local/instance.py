@@ -1,0 +1,273 @@
+"""An instance: one folder with data, logs, keys, generated settings and ports.
+
+airflow/    generated Airflow settings, one file per role (0600)
+broker/ events/ postgres/   the servers' data
+logs/       one file per part; logs/tasks/ holds the task logs
+models/     the risk models' versions
+run/        the supervisor's settings, socket and process id
+secrets/    passwords and keys, and per role what it may know (0600)
+instance.json   ports, and the version that the databases were migrated to
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from airflow_config.place import ROOT, Place, home, queues_file
+from deploy.local import postgres, valkey
+from deploy.local.ports import free_port, is_free
+from deploy.local.site import PORT_NAMES, PortName, Site
+from deploy.local.site import load as load_site
+from intake.keys import EVENTS_ACL
+
+#: Passwords and keys that an instance makes for itself once.
+_PASSWORDS = (
+    "postgres",
+    *postgres.LOGINS,
+    *(f"broker_{login}" for login in valkey.BROKER_ACL),
+    *(f"events_{login}" for login in EVENTS_ACL),
+    *("jwt_secret", "api_secret_key", "flower_cookie"),
+    # logins of people and of the intake's service account
+    *("airflow_admin", "airflow_intake", "flower_inspector"),
+)
+
+
+class InstanceError(Exception):
+    """An instance can't be made or used as it is; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance and what is particular to it.
+
+    Parameters
+    ----------
+    folder
+        `AIRLANE_HOME`.
+    site
+        The site file's content.
+    """
+
+    folder: Path
+    site: Site
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was ever started."""
+        return self.state_file.exists()
+
+    @property
+    def state_file(self) -> Path:
+        """Where its ports and versions are kept."""
+        return self.folder / "instance.json"
+
+    @property
+    def airflow_home(self) -> Path:
+        """Folder of the generated Airflow settings."""
+        return self.folder / "airflow"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the parts' logs."""
+        return self.folder / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Folder of the supervisor's files."""
+        return self.folder / "run"
+
+    def airflow_config(self, role: str) -> Path:
+        """Return the path of a role's airflow.cfg."""
+        return self.airflow_home / f"{role}.cfg"
+
+    def secrets_folder(self, role: str) -> Path:
+        """Return the folder of what a role may know (`AIRLANE_SECRETS` of its parts)."""
+        return self.folder / "secrets" / role
+
+    def create(self) -> None:
+        """Make the folders, the keys and the ports that are missing."""
+        for path in (self.folder, self.logs, self.run, self.folder / "secrets", self.airflow_home):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.folder / "models").mkdir(exist_ok=True)
+        (self.logs / "tasks").mkdir(exist_ok=True)
+        self._choose_ports()
+        self._make_keys()
+        self._write_role_secrets()
+
+    def _choose_ports(self) -> None:
+        state = self.state()
+        kept: dict[str, int] = state.get("ports", {})
+        ports = {}
+        for name in PORT_NAMES:
+            wanted = self.site.ports.get(name)
+            if wanted is not None and not is_free(wanted):
+                raise InstanceError(
+                    f"expected port {wanted} of 127.0.0.1 to be free for {name} (site file, "
+                    f"ports.{name}), found another program there. Fix: stop it, or name another."
+                )
+            port = wanted or kept.get(name)
+            if port is None or not is_free(port):
+                port = free_port()
+            ports[name] = port
+        self.update_state(ports=ports)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `instance.json` holds; empty before the first start."""
+        if not self.state_file.exists():
+            return {}
+        content: dict[str, Any] = json.loads(self.state_file.read_text())
+        return content
+
+    def update_state(self, **changes: Any) -> None:
+        """Keep facts about the instance in `instance.json`."""
+        write_private(self.state_file, json.dumps({**self.state(), **changes}, indent=2) + "\n")
+
+    def port(self, name: PortName) -> int:
+        """Return a part's port."""
+        try:
+            return int(self.state()["ports"][name])
+        except KeyError:
+            raise InstanceError(
+                f"expected an instance in {self.folder}, found none. Fix: airlane up"
+            ) from None
+
+    @property
+    def _keys_file(self) -> Path:
+        return self.folder / "secrets" / "keys.json"
+
+    def _make_keys(self) -> None:
+        keys = json.loads(self._keys_file.read_text()) if self._keys_file.exists() else {}
+        missing = [name for name in _PASSWORDS if name not in keys]
+        keys |= {name: random.token_urlsafe(24) for name in missing}
+        keys.setdefault("fernet_key", Fernet.generate_key().decode())
+        write_private(self._keys_file, json.dumps(keys, indent=2) + "\n")
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """Passwords and keys by name."""
+        found: dict[str, str] = json.loads(self._keys_file.read_text())
+        return found
+
+    def app_db_url(self, login: str) -> str:
+        """Return the address of the database `app` for a login."""
+        return postgres.url(self.port("postgres"), "app", login, self.keys[login])
+
+    def broker_url(self, login: str = "airflow") -> str:
+        """Return the broker's address for a login."""
+        if self.site.broker.url:
+            return self.site.broker.url
+        return valkey.url(self.port("broker"), login, self.keys[f"broker_{login}"])
+
+    def events_url(self, login: str) -> str:
+        """Return the address of the events server for a login."""
+        if self.site.events.url:
+            return self.site.events.url
+        return valkey.url(self.port("events"), login, self.keys[f"events_{login}"])
+
+    @property
+    def api_url(self) -> str:
+        """The API server's address, which is Airflow's UI too."""
+        return f"http://127.0.0.1:{self.port('api_server')}"
+
+    @property
+    def flower_url(self) -> str:
+        """Flower's address."""
+        return f"http://127.0.0.1:{self.port('flower')}"
+
+    def place(self) -> Place:
+        """Return what Airflow's settings depend on."""
+        database = postgres.url(self.port("postgres"), "airflow", "airflow", self.keys["airflow"])
+        return Place(
+            home=self.folder,
+            root=ROOT,
+            queues_file=queues_file(),
+            airflow_home=self.airflow_home,
+            logs=self.logs / "tasks",
+            airflow_db_url=database,
+            broker_url=self.broker_url(),
+            result_url=self.broker_url(),
+            api_url=self.api_url,
+            api_port=self.port("api_server"),
+            fernet_key=self.keys["fernet_key"],
+            jwt_secret=self.keys["jwt_secret"],
+            api_secret_key=self.keys["api_secret_key"],
+        )
+
+    def _write_role_secrets(self) -> None:
+        api = {
+            "api_url": self.api_url,
+            "api_user": "airlane_intake",
+            "api_password": self.keys["airflow_intake"],
+        }
+        roles = {
+            "worker": {"app_db_url": self.app_db_url("airlane_worker")},
+            "relay": {
+                "app_db_url": self.app_db_url("airlane_relay"),
+                "events_url": self.events_url("relay"),
+            },
+            "intake": {"events_url": self.events_url("intake"), **api},
+            "operator": {
+                "app_db_url": self.app_db_url("airlane_owner"),
+                "events_url": self.events_url("operator"),
+                **api,
+            },
+        }
+        logins = {"airflow": "airflow", "app": "airlane_owner"}
+        write_private(
+            self.folder / "secrets" / "pgpass",
+            "".join(
+                f"127.0.0.1:{self.port('postgres')}:{database}:{login}:{self.keys[login]}\n"
+                for database, login in logins.items()
+            ),
+        )
+        for role, content in roles.items():
+            folder = self.secrets_folder(role)
+            folder.mkdir(exist_ok=True, mode=0o700)
+            for name, value in content.items():
+                write_private(folder / name, value)
+
+    def environment(self, part: str, role: str, secrets: str | None = None) -> dict[str, str]:
+        """Return the variables that tell a part who it is and where its settings lie.
+
+        Parameters
+        ----------
+        part
+            Its name; with `AIRLANE_HOME` it marks the part's processes.
+        role
+            `control` or `worker`: which airflow.cfg it reads.
+        secrets
+            The role whose secrets it may read; none by default.
+        """
+        found = {
+            "AIRLANE_HOME": str(self.folder),
+            "AIRLANE_PART": part,
+            "AIRLANE_QUEUES": str(queues_file()),
+            "AIRFLOW_HOME": str(self.airflow_home),
+            "AIRFLOW_CONFIG": str(self.airflow_config(role)),
+        }
+        if secrets:
+            found["AIRLANE_SECRETS"] = str(self.secrets_folder(secrets))
+        return found
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def current() -> Instance:
+    """Return the instance that `AIRLANE_HOME` and the site file name."""
+    return Instance(home(), load_site())

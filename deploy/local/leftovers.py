@@ -1,0 +1,70 @@
+"""Processes of an instance, found by the marker in their environment, and their end.
+
+Every part is started with `AIRLANE_HOME` in its environment and hands it on to whatever it
+forks; a part that supervisord does not know any more (it was killed) is found so.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+#: Parts in the order in which leftovers are asked to end: work before what it leans on.
+_LAST = ("api-server", "events", "broker", "postgres")
+
+
+def find(folder: Path) -> list[psutil.Process]:
+    """Return the processes that the instance in `folder` started and that still run.
+
+    The caller is not among them, nor what called it.
+    """
+    own = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid in own:
+            continue
+        try:
+            variables = process.environ()
+            dead = process.status() == psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            continue
+        # AIRLANE_PART tells a part from a person's shell that has used `airlane env`
+        if (
+            not dead
+            and variables.get("AIRLANE_HOME") == str(folder)
+            and "AIRLANE_PART" in variables
+        ):
+            found.append(process)
+    return found
+
+
+def part_of(process: psutil.Process) -> str:
+    """Return the name of the part that a process belongs to; empty when it is gone."""
+    try:
+        return str(process.environ().get("AIRLANE_PART", ""))
+    except psutil.Error:
+        return ""
+
+
+def end(processes: list[psutil.Process], grace: float) -> None:
+    """End processes: work first, servers last; whoever is left after `grace` seconds is killed."""
+    groups: list[list[psutil.Process]] = [[] for _ in range(len(_LAST) + 1)]
+    for process in processes:
+        part = part_of(process)
+        groups[_LAST.index(part) + 1 if part in _LAST else 0].append(process)
+    for group in groups:
+        for process in group:
+            _signal(process, "terminate")
+        _, alive = psutil.wait_procs(group, timeout=grace)
+        for process in alive:
+            _signal(process, "kill")
+        psutil.wait_procs(alive, timeout=grace)
+
+
+def _signal(process: psutil.Process, name: str) -> None:
+    try:
+        getattr(process, name)()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,216 @@
+"""The parts of the stack: what each runs, in which order they start, when each is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from airflow_config.queues import Fleet
+from deploy.local import postgres, probes, valkey
+from deploy.local.instance import Instance
+from intake.keys import EVENTS_ACL
+from workers import command as worker
+
+#: Seconds that a worker gets to finish its tasks when the stack is stopped.
+WORKER_GRACE = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of the stack.
+
+    Parameters
+    ----------
+    name
+        As `airlane status` shows it.
+    words
+        The command line; empty when the server is somebody else's (the site file names it).
+    ready
+        Says whether it does its work now, given when it was started (seconds since the epoch):
+        what it left behind in an earlier life does not count.
+    environment
+        Variables beside those of every part.
+    stage
+        Parts of a stage start together once those of the stage before are ready.
+    stop_order
+        Lower ones stop first: intake, then dispatch, then work, then what work leans on.
+    grace
+        Seconds between the request to stop and the kill.
+    stop_signal
+        By which it stops in good order.
+    url
+        Where a person or a client finds it, if anywhere.
+    """
+
+    name: str
+    words: list[str]
+    ready: Callable[[float], bool] = field(repr=False)
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    stage: int
+    stop_order: int
+    grace: int = 10
+    stop_signal: str = "TERM"
+    url: str | None = None
+
+
+def _when(probe: Callable[..., bool], *arguments: Any) -> Callable[[float], bool]:
+    return lambda _since: probe(*arguments)
+
+
+def parts(instance: Instance, fleet: Fleet) -> list[Part]:
+    """Return every part of the stack in the order of starting."""
+    return [
+        *_servers(instance),
+        _api_server(instance),
+        *_control(instance),
+        _relay(instance),
+        *_workers(instance, fleet),
+        _flower(instance),
+    ]
+
+
+def prepare_servers(instance: Instance) -> None:
+    """Make the servers' folders and settings, before they start."""
+    keys = instance.keys
+    postgres.initialise(instance.folder / "postgres", keys["postgres"])
+    servers = (
+        ("broker", valkey.BROKER_ACL, "everysec"),
+        # An event that a producer was told is in must survive a power cut.
+        ("events", EVENTS_ACL, "always"),
+    )
+    for name, logins, fsync in servers:
+        valkey.write_config(
+            instance.folder / name,
+            instance.port(name),  # type: ignore[arg-type]  # both are names of ports
+            logins=logins,
+            passwords={login: keys[f"{name}_{login}"] for login in logins},
+            fsync=fsync,
+        )
+
+
+def _servers(instance: Instance) -> list[Part]:
+    port = instance.port("postgres")
+    found = [
+        Part(
+            name="postgres",
+            words=postgres.command(instance.folder / "postgres", port),
+            ready=_when(postgres.answers, port, instance.keys["postgres"]),
+            stage=0,
+            stop_order=9,
+            grace=30,
+            # fast shutdown: open connections are closed, nothing is lost
+            stop_signal="INT",
+            url=f"postgresql://127.0.0.1:{port}",
+        )
+    ]
+    sites = {"broker": instance.site.broker, "events": instance.site.events}
+    addresses = {
+        "broker": instance.broker_url("operator"),
+        "events": instance.events_url("operator"),
+    }
+    for name, site in sites.items():
+        binary = site.server or valkey.binary()
+        config = instance.folder / name / "server.conf"
+        found.append(
+            Part(
+                name=name,
+                words=[] if site.url else [str(binary), str(config)],
+                ready=_when(valkey.answers, addresses[name]),
+                stage=0,
+                stop_order=8,
+                url=f"redis://{addresses[name].rpartition('@')[2]}",
+            )
+        )
+    return found
+
+
+def _airflow(*words: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *words]
+
+
+def _api_server(instance: Instance) -> Part:
+    return Part(
+        name="api-server",
+        words=_airflow(
+            *("api-server", "--host", "127.0.0.1", "--port", str(instance.port("api_server")))
+        ),
+        environment=instance.environment("api-server", "control"),
+        ready=_when(probes.api_server_answers, instance.api_url),
+        stage=1,
+        stop_order=7,
+        url=instance.api_url,
+    )
+
+
+def _control(instance: Instance) -> list[Part]:
+    commands = {
+        "scheduler": ("scheduler", "--skip-serve-logs"),
+        "dag-processor": ("dag-processor",),
+        "triggerer": ("triggerer", "--skip-serve-logs"),
+    }
+    # Intake stops first, then dispatch.
+    order = {"triggerer": 0, "scheduler": 1, "dag-processor": 4}
+    secrets = {"triggerer": "intake"}
+    return [
+        Part(
+            name=name,
+            words=_airflow(*words),
+            environment=instance.environment(name, "control", secrets.get(name)),
+            ready=partial(probes.job_beats, instance.api_url, name),
+            stage=2,
+            stop_order=order[name],
+        )
+        for name, words in commands.items()
+    ]
+
+
+def _relay(instance: Instance) -> Part:
+    heartbeat = instance.run / "relay.heartbeat"
+    return Part(
+        name="relay",
+        words=[sys.executable, "-m", "intake.relay", "--heartbeat", str(heartbeat)],
+        environment=instance.environment("relay", "worker", "relay"),
+        ready=partial(probes.relay_beats, heartbeat),
+        stage=2,
+        stop_order=3,
+    )
+
+
+def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
+    found = []
+    for class_name, worker_class in fleet.workers.items():
+        for number in range(1, worker_class.local + 1):
+            name = worker.part_name(class_name, number)
+            found.append(
+                Part(
+                    name=name,
+                    words=worker.worker_command(fleet, class_name, name),
+                    environment={
+                        **instance.environment(name, "worker", "worker"),
+                        # one task, one core: a model must not start a thread for each
+                        "OMP_NUM_THREADS": "1",
+                    },
+                    ready=_when(probes.worker_consumes, instance.broker_url(), name),
+                    stage=2,
+                    stop_order=2,
+                    grace=WORKER_GRACE,
+                )
+            )
+    return found
+
+
+def _flower(instance: Instance) -> Part:
+    app = "airflow.providers.celery.executors.celery_executor:app"
+    config = instance.run / "flower.py"
+    return Part(
+        name="flower",
+        words=[sys.executable, "-m", "celery", "-A", app, "flower", f"--conf={config}"],
+        environment=instance.environment("flower", "worker"),
+        ready=_when(probes.flower_answers, instance.flower_url),
+        stage=2,
+        stop_order=4,
+        url=instance.flower_url,
+    )

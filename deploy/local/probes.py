@@ -1,0 +1,73 @@
+"""Readiness: whether a part does its work now, asked of the part itself."""
+
+from __future__ import annotations
+
+import socket
+import time
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from workers.command import node_name
+
+#: Seconds to wait for an answer.
+TIMEOUT = 3
+#: Seconds after which a relay without a sign of progress counts as stuck.
+RELAY_LATE = 30
+
+
+def api_server_answers(url: str) -> bool:
+    """Say whether the API server serves requests."""
+    return _health(url) is not None
+
+
+def job_beats(url: str, part: str, since: float) -> bool:
+    """Say whether the scheduler, DAG processor or triggerer has a fresh heartbeat of this life."""
+    name = part.replace("-", "_")
+    found = (_health(url) or {}).get(name) or {}
+    beat = found.get(f"latest_{name}_heartbeat")
+    if found.get("status") != "healthy" or not beat:
+        return False
+    return datetime.fromisoformat(beat).timestamp() >= since
+
+
+def _health(url: str) -> dict[str, dict[str, str]] | None:
+    try:
+        answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=TIMEOUT)
+        answer.raise_for_status()
+        content: dict[str, dict[str, str]] = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return content
+
+
+def flower_answers(url: str) -> bool:
+    """Say whether Flower serves requests."""
+    try:
+        return httpx.get(f"{url}/healthcheck", timeout=TIMEOUT).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def worker_consumes(broker_url: str, part: str) -> bool:
+    """Say whether a worker of this machine answers and consumes from its queues."""
+    node = node_name(part, socket.gethostname())
+    with Celery(broker=broker_url, set_as_current=False) as app:
+        inspect = app.control.inspect(destination=[node], timeout=TIMEOUT, limit=1)
+        try:
+            queues = inspect.active_queues()
+        except (OSError, OperationalError):
+            return False
+    return bool((queues or {}).get(node))
+
+
+def relay_beats(file: Path, since: float) -> bool:
+    """Say whether the relay has touched its heartbeat file in this life and lately."""
+    try:
+        touched = file.stat().st_mtime
+    except OSError:
+        return False
+    return touched >= max(since, time.time() - RELAY_LATE)

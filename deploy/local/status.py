@@ -1,0 +1,106 @@
+"""What state the stack is in, part by part."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_config import queues
+from deploy.local.instance import Instance
+from deploy.local.parts import Part, parts
+from deploy.local.supervisor import Supervisor
+
+#: supervisord's words, and ours. A part that runs but fails its probe is `unresponsive`.
+_STATES = {
+    "RUNNING": "running",
+    "STARTING": "starting",
+    "BACKOFF": "restarting",
+    "STOPPING": "stopping",
+    "STOPPED": "stopped",
+    "EXITED": "stopped",
+    "FATAL": "failed",
+}
+_SPAWNED = re.compile(r" INFO spawned: '([\w-]+)' with pid \d+")
+_STARTED = " INFO supervisord started with pid "
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """A part as `airlane status` shows it; `since` is ISO 8601 in UTC."""
+
+    name: str
+    state: str
+    pid: int | None
+    restarts: int
+    since: str | None
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """The whole stack."""
+
+    healthy: bool
+    parts: list[PartStatus]
+    urls: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `airlane status --json` prints."""
+        return asdict(self)
+
+
+def status(instance: Instance) -> Status:
+    """Ask supervisord and every part that runs.
+
+    Raises
+    ------
+    deploy.local.instance.InstanceError
+        When there is no instance.
+    """
+    all_parts = parts(instance, queues.load())
+    supervisor = Supervisor(instance)
+    states = supervisor.states() if supervisor.pid() is not None else {}
+    spawned = _spawned(instance.logs / "supervisord.log")
+    with ThreadPoolExecutor(max_workers=len(all_parts)) as threads:
+        found = list(
+            threads.map(lambda part: _part(part, states.get(part.name), spawned), all_parts)
+        )
+    return Status(
+        healthy=all(part.state == "running" for part in found),
+        parts=found,
+        urls={"airflow": instance.api_url, "flower": instance.flower_url},
+    )
+
+
+def _part(part: Part, state: dict[str, Any] | None, spawned: Counter[str]) -> PartStatus:
+    if not part.words:  # somebody else's server, named in the site file
+        answers = part.ready(0)
+        return PartStatus(part.name, "running" if answers else "stopped", None, 0, None, part.url)
+    if state is None:
+        return PartStatus(part.name, "stopped", None, 0, None, part.url)
+    word = _STATES.get(state["statename"], "failed")
+    if word == "running" and not part.ready(0):
+        word = "unresponsive"
+    since = datetime.fromtimestamp(state["start"], UTC).isoformat() if state["start"] else None
+    restarts = max(0, spawned[part.name] - 1)
+    return PartStatus(part.name, word, state["pid"] or None, restarts, since, part.url)
+
+
+def _spawned(log: Path) -> Counter[str]:
+    """Count how often supervisord has started each part in its present life."""
+    counts: Counter[str] = Counter()
+    try:
+        with log.open(errors="replace") as file:
+            for line in file:
+                if _STARTED in line:
+                    counts.clear()
+                elif found := _SPAWNED.search(line):
+                    counts[found[1]] += 1
+    except OSError:
+        pass
+    return counts

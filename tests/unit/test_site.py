@@ -1,0 +1,51 @@
+"""The site file: what it may say, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.local.site import Site, SiteError, load
+
+
+def test_an_empty_site_is_a_site(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("")
+    assert load(file) == Site()
+
+
+def test_what_it_says_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("ports: {api_server: 8080}\nbroker: {server: /bin/sh}\nlogs: {max_mb: 1}\n")
+    site = load(file)
+    assert site.ports == {"api_server": 8080}
+    assert site.broker.server == Path("/bin/sh")
+    assert site.logs.max_mb == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("port: {}\n", 1, "did you mean 'ports'?"),
+        ("ports:\n  flower: 70000\n", 2, "at most 65535, found 70000"),
+        ("\nports: {flower: 80, broker: 80}\n", 2, "expected ports that differ"),
+        ("broker:\n  url: http://x\n", 2, "^rediss?://"),
+        ("broker: {server: /nothing/here}\n", 1, "found /nothing/here"),
+        ("ports: [\n", 2, "expected valid YAML"),
+    ],
+)
+def test_a_wrong_site_file_is_named_by_line(
+    tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(text)
+    with pytest.raises(SiteError) as error:
+        load(file)
+    assert said in str(error.value)
+    assert f"{file}:{line}:" in str(error.value)
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match="No such file"):
+        load(tmp_path / "missing.yaml")

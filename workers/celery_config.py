@@ -1,0 +1,55 @@
+"""Celery's configuration, for every process that speaks Celery: `[celery] celery_config_options`.
+
+The scheduler, the workers and Flower load it by the name `workers.celery_config.CELERY_CONFIG`.
+It is Airflow's own configuration and what airlane adds to it; importing it also connects the
+signals that keep tokens out of what Flower shows and that warm a worker up.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
+
+from airflow_config import queues
+from workers import arguments, command, preload
+
+#: Which class this process serves; None in the scheduler and in Flower.
+WORKER_CLASS = command.class_of_part(os.environ.get("AIRLANE_PART", ""))
+
+
+def transport_options(worker_class: str | None) -> dict[str, Any]:
+    """Return what Redis transport options a process needs beyond Airflow's.
+
+    A worker takes its queues in the order of its command line, most urgent first, so that lent
+    capacity serves urgent work first; kombu's default is round robin. The keys in which kombu
+    remembers what is not acknowledged are the class's own: by default one class would restore
+    another's messages.
+    """
+    if worker_class is None:
+        return {}
+    return {
+        "queue_order_strategy": "priority",
+        "unacked_key": f"unacked:{worker_class}",
+        "unacked_index_key": f"unacked_index:{worker_class}",
+        "unacked_mutex_key": f"unacked_mutex:{worker_class}",
+    }
+
+
+CELERY_CONFIG: dict[str, Any] = {
+    **DEFAULT_CELERY_CONFIG,
+    "broker_transport_options": {
+        **DEFAULT_CELERY_CONFIG["broker_transport_options"],
+        **transport_options(WORKER_CLASS),
+    },
+    # A worker takes a message when it has a free process, never to keep it for later (Celery 5.6).
+    "worker_disable_prefetch": True,
+    # Task events are what Flower lives on.
+    "worker_send_task_events": True,
+    "task_send_sent_event": True,
+}
+
+arguments.connect()
+if WORKER_CLASS is not None:
+    preload.connect(preload.wanted(queues.load(), WORKER_CLASS))

@@ -24,7 +24,7 @@ runs).
 **Pause this DAG to stop the intake** (within 10 s; what is in flight is finished, what comes later
 waits in the stream) and unpause it to go on.
 """,
-):
+) as dag:
     SignupListenerOperator(
         task_id="listen",
         queue="control",

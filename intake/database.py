@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, create_engine, text
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -33,6 +31,10 @@ def engine(url: str) -> Engine:
 
 def migrate(owner_url: str) -> None:
     """Bring the schema to the newest version; nothing happens when it is there."""
+    # Here, not above: every task imports this module, and none needs Alembic.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     owner = engine(owner_url)

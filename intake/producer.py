@@ -72,16 +72,11 @@ def follow(
             # At least one read, also with a time-out of 0; BLOCK 0 would wait for ever.
             left = max(1, min(_BLOCK_MS, int((end - time.monotonic()) * 1000)))
         reply = cast("Any", client.xread({keys.DECISIONS: after}, block=left, count=100))
-        # RESP2 gives pairs, RESP3 a mapping of lists of pages.
-        pages = (
-            [page for _, page in reply or []]
-            if not isinstance(reply, dict)
-            else [page for found in reply.values() for page in found]
-        )
-        for entry_id, fields in (entry for page in pages for entry in page):
+        entries = _entries(reply)
+        for entry_id, fields in entries:
             after = _text(entry_id)
             yield json.loads(fields.get(b"json") or fields["json"])
-        if end is not None and not pages and time.monotonic() >= end:
+        if end is not None and not entries and time.monotonic() >= end:
             return
 
 
@@ -105,3 +100,12 @@ def wait(
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _entries(reply: Any) -> list[Any]:
+    """Return the entries of the one stream read, whatever shape the client's settings give them."""
+    if not reply:
+        return []
+    found = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]
+    # RESP3 with redis-py's old shapes: one list more around them.
+    return list(found if not found or isinstance(found[0][0], bytes | str) else found[0])

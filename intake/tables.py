@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Identity, MetaData, Text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, MetaData, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -38,6 +38,7 @@ class LedgerRow(Base):
     """The record: one row per event id, for ever."""
 
     __tablename__ = "ledger"
+    __table_args__ = (Index("ledger_decided_at", "decided_at", "event_id"),)
 
     event_id: Mapped[str] = mapped_column(primary_key=True)
     entity_id: Mapped[str]
@@ -60,9 +61,17 @@ class OutboxRow(Base):
     """
 
     __tablename__ = "outbox"
+    __table_args__ = (
+        Index(
+            "outbox_unpublished",
+            "position",
+            "id",
+            postgresql_where=text("published_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    event_id: Mapped[str] = mapped_column(unique=True)
+    event_id: Mapped[str] = mapped_column(ForeignKey("ledger.event_id"), unique=True)
     #: Place in the stream, given by the relay to committed rows only: rises without exception.
     position: Mapped[int | None] = mapped_column(BigInteger, unique=True)
     published_at: Mapped[datetime | None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -11,19 +10,11 @@ from sqlalchemy import Engine
 
 from intake import database
 from tests.airflow_double import AirflowDouble
+from tests.app_database import AppDatabase
 from tests.servers import PostgresServer
 
 _TEMPLATE = "app_template"
 _numbers = count(1)
-
-
-@dataclass(frozen=True)
-class AppDatabase:
-    """A migrated `app` database of one test; addresses by login."""
-
-    owner: str
-    worker: str
-    relay: str
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,116 @@
+"""The listener as Airflow sees it: operator, trigger, DAG file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airlane-tests-"))
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis
+from airflow.serialization.decoders import smart_decode_trigger_kwargs
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.triggers.base import TaskSuccessEvent
+
+import intake.trigger
+from intake import keys
+from intake.producer import signup
+from intake.trigger import SignupListenerOperator, SignupTrigger
+from tests.airflow_double import PASSWORD, USER, AirflowDouble
+
+
+@pytest.fixture
+def settings(redis_url: str, airflow: AirflowDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRLANE_EVENTS_URL", redis_url)
+    monkeypatch.setenv("AIRLANE_API_URL", airflow.url)
+    monkeypatch.setenv("AIRLANE_API_USER", USER)
+    monkeypatch.setenv("AIRLANE_API_PASSWORD", PASSWORD)
+    monkeypatch.setenv("AIRLANE_INTAKE_PAUSE_CHECK", "0.1")
+
+
+async def run() -> list[Any]:
+    return [event async for event in SignupTrigger().run()]
+
+
+def test_the_trigger_reads_until_its_dag_is_paused(
+    settings: None, redis_url: str, airflow: AirflowDouble
+) -> None:
+    async def scenario() -> None:
+        task = asyncio.create_task(run())
+        with redis.Redis.from_url(redis_url) as events:
+            event_id = signup(events, 7)
+        async with asyncio.timeout(30):
+            while airflow.events() != [event_id]:  # noqa: ASYNC110 - of another thread
+                await asyncio.sleep(0.02)
+        airflow.paused.add("signup_listener")
+        events_fired = await asyncio.wait_for(task, 20)
+        # Ends the task without a worker.
+        assert [type(event) for event in events_fired] == [TaskSuccessEvent]
+
+    asyncio.run(scenario())
+
+
+def test_a_missing_setting_is_waited_for_and_fails_no_run(
+    settings: None, airflow: AirflowDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake.trigger, "_RESTART", 0.05)
+    monkeypatch.delenv("AIRLANE_API_USER")
+    monkeypatch.delenv("AIRLANE_SECRETS", raising=False)
+    airflow.paused.add("signup_listener")
+
+    async def scenario() -> None:
+        task = asyncio.create_task(run())
+        await asyncio.sleep(0.3)
+        assert not task.done()
+        monkeypatch.setenv("AIRLANE_API_USER", USER)
+        assert len(await asyncio.wait_for(task, 20)) == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_triggerers_end_frees_what_is_in_flight(
+    settings: None, redis_url: str, airflow: AirflowDouble
+) -> None:
+    airflow.import_errors = True
+
+    async def scenario() -> None:
+        task = asyncio.create_task(run())
+        with redis.Redis.from_url(redis_url) as events:
+            signup(events, 7)
+            async with asyncio.timeout(30):
+                while not airflow.calls["POST /api/v2/dags/onboarding/dagRuns"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            (entry,) = events.xpending_range(keys.SIGNUPS, keys.GROUP, "-", "+", 10)
+            assert entry["time_since_delivered"] > 3600 * 1000
+
+    asyncio.run(scenario())
+
+
+def test_the_dag_starts_the_trigger_without_a_worker() -> None:
+    import dags.listener
+
+    dag = dags.listener.dag
+    assert dag.max_active_runs == 1
+    assert type(dag.timetable).__name__ == "ContinuousTimetable"
+    # As scheduler and triggerer see it.
+    task = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task("listen")
+    assert task.start_from_trigger is True
+    assert task.queue == "control"
+    assert task.execution_timeout is None
+    arguments = task.start_trigger_args
+    assert arguments.trigger_cls == "intake.trigger.SignupTrigger"
+    assert arguments.timeout is None
+    kwargs = smart_decode_trigger_kwargs(arguments.trigger_kwargs)
+    assert SignupTrigger(**kwargs).serialize() == (arguments.trigger_cls, {})
+
+
+def test_the_operator_refuses_a_worker() -> None:
+    with pytest.raises(RuntimeError, match="expected listen to run in the triggerer"):
+        SignupListenerOperator(task_id="listen").execute({})

@@ -20,23 +20,20 @@ def delay(attempt: int) -> float:
 class SharedBackoff:
     """Waits of many tasks for one server: when one of them gets through, the others try at once.
 
-    Only tasks that were already waiting are woken, and each once: an event that fails by itself
-    goes on waiting longer and longer while others pass.
+    Only a task that had failed before tells the others: what fails by itself, while everything
+    else passes at the first attempt, goes on waiting longer and longer.
     """
 
     def __init__(self) -> None:
-        self._failing = False
         self._recovered = asyncio.Event()
 
     async def wait(self, attempt: int) -> None:
         """Wait after a failed attempt (1 = the first)."""
-        self._failing = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._recovered.wait(), delay(attempt))
 
-    def succeeded(self) -> None:
-        """Tell those who wait that the server answers again."""
-        if self._failing:
-            self._failing = False
+    def succeeded(self, attempt: int) -> None:
+        """Tell those who wait that an attempt (1 = the first) got through."""
+        if attempt > 1:
             self._recovered.set()
             self._recovered = asyncio.Event()

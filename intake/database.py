@@ -7,6 +7,8 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, text
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
+#: Seconds to wait for a connection.
+_CONNECT = 10
 #: Two `migrate` at a time wait for each other under this advisory lock.
 _MIGRATE_LOCK = 7_002_001
 
@@ -26,7 +28,13 @@ GRANTS: dict[str, tuple[str, ...]] = {
 
 def engine(url: str) -> Engine:
     """Return an engine of few connections; they are checked before use, for servers restart."""
-    return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4)
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=2,
+        max_overflow=4,
+        connect_args={"connect_timeout": _CONNECT},
+    )
 
 
 def migrate(owner_url: str) -> None:

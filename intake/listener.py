@@ -181,7 +181,7 @@ class Intake:
                 # Nothing known; an entry must not be dropped for a mistake of ours.
                 logger.exception("entry %s, attempt %s", entry.id.decode(), attempt)
             else:
-                self._backoff.succeeded()
+                self._backoff.succeeded(attempt)
                 return
             await self._backoff.wait(attempt)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from airflow_config.place import ROOT
 from intake import keys
 from intake.airflow_api import AirflowApi
 from intake.dead_letters import letters
@@ -30,11 +34,12 @@ def events(redis_url: str) -> redis.Redis:
 
 def add(events: redis.Redis, event_id: str, entity_id: str = "1", **more: str | bytes) -> str:
     fields: dict[Any, Any] = {"event_id": event_id, "entity_id": entity_id, "at": AT, **more}
-    return events.xadd(keys.SIGNUPS, fields).decode()  # type: ignore[union-attr] # sync client
+    entry: Any = events.xadd(keys.SIGNUPS, fields)
+    return str(entry.decode())
 
 
 def pending(events: redis.Redis) -> int:
-    return int(events.xpending(keys.SIGNUPS, keys.GROUP)["pending"])  # type: ignore[index]
+    return int(events.xpending(keys.SIGNUPS, keys.GROUP)["pending"])
 
 
 async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -130,8 +135,7 @@ def test_what_cannot_be_read_is_a_dead_letter_and_holds_up_nobody(
         found = list(letters(events))
         assert len(found) == len(bad)
         assert {letter.source for letter in found} == {
-            entry if isinstance(entry, str) else entry.decode()  # type: ignore[union-attr]
-            for entry in bad
+            entry if isinstance(entry, str) else entry.decode() for entry in bad
         }
         assert all("expected" in letter.reason for letter in found)
         oversized = next(letter for letter in found if letter.event.get("event_id") == "c")
@@ -333,6 +337,37 @@ def test_what_a_dead_reader_held_is_claimed(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("method", ["acknowledge", "bury"])
+def test_a_kill_just_before_the_acknowledgement_loses_and_doubles_nothing(
+    redis_url: str, events: redis.Redis, airflow: AirflowDouble, method: str
+) -> None:
+    program = f"""
+import asyncio, os, signal
+from intake import airflow_api, listener, streams
+async def last(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+streams.SignupReader.{method} = last
+async def main():
+    api = airflow_api.AirflowApi({airflow.url!r}, {USER!r}, {PASSWORD!r}, "onboarding")
+    reader = streams.SignupReader(streams.connect({redis_url!r}), "killed", 60)
+    await listener.Intake(reader, api, "signup_listener", listener.Limits()).run()
+asyncio.run(main())
+"""
+    add(events, "bad", at="soon")
+    for number in range(20):
+        add(events, f"e{number}")
+    killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    async def scenario() -> None:
+        async with listening(redis_url, airflow):
+            await eventually(drained(events, airflow, 20))
+        assert len(list(letters(events))) == 1
+
+    assert pending(events) > 0
+    asyncio.run(scenario())
+
+
 def test_two_readers_at_once_make_each_run_once(
     redis_url: str, events: redis.Redis, airflow: AirflowDouble
 ) -> None:
@@ -376,7 +411,7 @@ def test_a_consumer_of_a_former_life_is_kept_while_something_is_pending_for_it(
         entry = add(events, "a")
         assert [found.id.decode() for found in await reader.read(10, 1000)] == [entry]
         await reader.retire()
-        assert len(events.xinfo_consumers(keys.SIGNUPS, keys.GROUP)) == 1  # type: ignore[arg-type]
+        assert len(events.xinfo_consumers(keys.SIGNUPS, keys.GROUP)) == 1
         await reader.acknowledge(entry.encode())
         await reader.retire()
         assert events.xinfo_consumers(keys.SIGNUPS, keys.GROUP) == []

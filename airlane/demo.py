@@ -30,7 +30,7 @@ NEEDED_DAGS = {"signup_listener", "onboarding", TRAINING_DAG, FLOOD_DAG}
 #: Applicants that no model has learnt from.
 SIGN_UPS = 20
 #: Seconds between two sign-ups.
-PACE = 1.0
+PACE = 2.5
 #: Batch tasks that must wait at the first sign-up, and still at the last decision.
 FLOOD_AT_START = 300
 FLOOD_AT_END = 100

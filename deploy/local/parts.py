@@ -17,6 +17,9 @@ from workers import command as worker
 #: Seconds that a worker gets to finish its tasks when the stack is stopped.
 WORKER_GRACE = 20
 
+#: Niceness of workers whose own queue has no promise (0 is everyone's, 19 the lowest priority).
+BATCH_NICENESS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -184,10 +187,13 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
     for class_name, worker_class in fleet.workers.items():
         for number in range(1, worker_class.local + 1):
             name = worker.part_name(class_name, number)
+            # On one machine all classes share the cores: who keeps no promise gives way.
+            urgent = fleet.queues[worker_class.home].promise is not None
+            yielding = [] if urgent else ["nice", "-n", str(BATCH_NICENESS)]
             found.append(
                 Part(
                     name=name,
-                    words=worker.worker_command(fleet, class_name, name),
+                    words=[*yielding, *worker.worker_command(fleet, class_name, name)],
                     environment={
                         **instance.environment(name, "worker", "worker"),
                         # one task, one core: a model must not start a thread for each

@@ -253,6 +253,8 @@ class Instance:
             "AIRLANE_QUEUES": str(queues_file()),
             "AIRFLOW_HOME": str(self.airflow_home),
             "AIRFLOW_CONFIG": str(self.airflow_config(role)),
+            # A process title must not overwrite the environment in /proc: the marker is there.
+            "SPT_NOENV": "1",
         }
         if secrets:
             found["AIRLANE_SECRETS"] = str(self.secrets_folder(secrets))

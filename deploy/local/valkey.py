@@ -70,6 +70,8 @@ def write_config(
         f"port {port}",
         f'dir "{folder}"',
         f'aclfile "{acl_file}"',
+        # A title would overwrite the environment in /proc, by which the process is found.
+        "set-proc-title no",
         "appendonly yes",
         f"appendfsync {fsync}",
         'save ""',

@@ -3,6 +3,9 @@
 Everything about data science is in `dags.packs`, everything about where records and decisions
 live is in `intake`; here is only the order of the steps. This file is parsed before every task,
 so it imports what is quick to import; scikit-learn comes in inside the one task that needs it.
+
+`multiple_outputs=False`: a task that is annotated to return a dict would send each key as an XCom
+of its own, an API call each; a record has 20 keys.
 """
 
 from __future__ import annotations
@@ -144,7 +147,7 @@ def onboarding() -> None:
         log.info("event %s was decided before: %s", held.event_id, held.decision)
         return None  # skips everything
 
-    @task(queue=QUEUE)
+    @task(queue=QUEUE, multiple_outputs=False)
     @reported
     def load_applicant(dag_run: Any = None) -> dict[str, str | int]:
         entity_id = _event(dag_run)["entity_id"]
@@ -157,29 +160,29 @@ def onboarding() -> None:
         parse(record)  # what cannot be read fails here, once, and not in four packs
         return record
 
-    @task(queue=QUEUE)
+    @task(queue=QUEUE, multiple_outputs=False)
     @reported
     def bank_data(record: dict[str, str | int]) -> dict[str, Any]:
         return {**check(parse(record), _learnt("bank_data"))}
 
-    @task(queue=QUEUE)
+    @task(queue=QUEUE, multiple_outputs=False)
     @reported
     def affordability(record: dict[str, str | int]) -> dict[str, Any]:
         return {**assess(parse(record), _learnt("affordability"))}
 
-    @task(queue=QUEUE)
+    @task(queue=QUEUE, multiple_outputs=False)
     @reported
     def fraud(record: dict[str, str | int]) -> dict[str, Any]:
         return {**compare(parse(record), _learnt("fraud"))}
 
-    @task(queue=QUEUE)
+    @task(queue=QUEUE, multiple_outputs=False)
     @reported
     def credit_score(record: dict[str, str | int]) -> dict[str, Any]:
         from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
 
         return {**score(parse(record), place.models_dir())}
 
-    @task(queue=QUEUE)
+    @task(queue=QUEUE, multiple_outputs=False)
     @reported
     def strategy(score: Any, bank_data: Any, affordability: Any, fraud: Any) -> dict[str, Any]:
         return {

@@ -43,7 +43,11 @@ def rescore_portfolio() -> None:
             raise ValueError(f"expected applicants from number {first} on, found {len(ids)} in all")
         return found
 
-    @task(queue="batch", map_index_template="applicant {{ task.op_kwargs['entity_id'] }}")
+    @task(
+        queue="batch",
+        multiple_outputs=False,
+        map_index_template="applicant {{ task.op_kwargs['entity_id'] }}",
+    )
     def rescore(entity_id: int) -> dict[str, Any]:
         from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
 
@@ -51,7 +55,7 @@ def rescore_portfolio() -> None:
         found = score(applicant.parse(applicants.get(engine, entity_id)), place.models_dir())
         return {"score": found["score"], "model_version": found["model_version"]}
 
-    @task(queue="batch")
+    @task(queue="batch", multiple_outputs=False)
     def summary(scored: Any) -> dict[str, Any]:
         # One request for all of them; going through the sequence would be one for each.
         reference = model_store.promoted(place.models_dir()).info["reference"]

@@ -34,7 +34,7 @@ promotes it unless its AUC is worse than that of the version in use by more than
 """,
 )
 def train_risk_model() -> None:
-    @task(queue="batch")
+    @task(queue="batch", multiple_outputs=False)
     def train() -> dict[str, Any]:
         from dags.packs import training  # noqa: PLC0415 - scikit-learn: 2 s
 
@@ -50,7 +50,7 @@ def train_risk_model() -> None:
         )  # fmt: skip
         return {"version": stored.name, **metrics}
 
-    @task(queue="batch")
+    @task(queue="batch", multiple_outputs=False)
     def promote(trained: dict[str, Any]) -> dict[str, Any]:
         promotion = model_store.promote(place.models_dir(), trained["version"])
         said = "promoted" if promotion.promoted else "NOT promoted"

@@ -12,40 +12,55 @@ from typing import Any
 
 from celery.signals import before_task_publish
 
+#: What is said of a message that is not understood.
+UNKNOWN = "(unknown workload)"
 
-def describe(workload: str) -> str:
+
+def describe(workload: object) -> str:
     """Return DAG, task, run, map index and try of a workload, as one readable text.
 
     Parameters
     ----------
     workload
         The JSON that Airflow's executor sends (`ExecuteTask`); anything else is described by
-        its type alone, so that nothing secret can slip through.
+        the name of its type alone, so that nothing secret can slip through.
     """
     try:
-        content = json.loads(workload)
-    except (ValueError, TypeError):
+        content = json.loads(workload) if isinstance(workload, str | bytes) else None
+    except (ValueError, RecursionError):
         content = None
     match content:
-        case {"ti": {"dag_id": dag, "task_id": task, "run_id": run, "try_number": number, **rest}}:
+        case {
+            "ti": {
+                "dag_id": str(dag),
+                "task_id": str(task),
+                "run_id": str(run),
+                "try_number": int(number),
+                **rest,
+            }
+        }:
             mapped = rest.get("map_index", -1)
             index = f" map_index={mapped}" if isinstance(mapped, int) and mapped >= 0 else ""
             return f"({dag}.{task} run={run}{index} try={number})"
-        case {"type": str(kind)}:
+        # a token has dots: it is no identifier
+        case {"type": str(kind)} if kind.isidentifier():
             return f"({kind})"
         case _:
-            return "(unknown workload)"
+            return UNKNOWN
 
 
-def describe_before_publish(
-    sender: str | None = None, body: Any = None, headers: Any = None, **_: Any
-) -> None:
-    """Replace the description of the arguments in a message's headers (a Celery signal handler)."""
-    if sender != "execute_workload" or not headers:
+def describe_before_publish(body: Any = None, headers: Any = None, **_: Any) -> None:
+    """Replace the description of the arguments in a message's headers (a Celery signal handler).
+
+    Of every message, whatever its task is called: a name that Airflow changes must not bring
+    the tokens back.
+    """
+    if headers is None:
         return
-    arguments = body[0] if isinstance(body, list | tuple) and body else ()
-    headers["argsrepr"] = describe(arguments[0]) if arguments else "()"
-    headers["kwargsrepr"] = "{}"
+    headers["argsrepr"], headers["kwargsrepr"] = UNKNOWN, "{}"
+    match body:
+        case [[workload], *_]:
+            headers["argsrepr"] = describe(workload)
 
 
 def connect() -> None:

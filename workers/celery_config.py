@@ -47,7 +47,10 @@ CELERY_CONFIG: dict[str, Any] = {
     "worker_disable_prefetch": True,
     # Task events are what Flower lives on.
     "worker_send_task_events": True,
-    "task_send_sent_event": True,
+    # This event carries the arguments as they are, with the token; no signal can change it.
+    "task_send_sent_event": False,
+    # What `inspect` shows of a message; by default its arguments, with the token.
+    "task_annotations": {"*": {"Request": "workers.request:DescribedRequest"}},
 }
 
 arguments.connect()

@@ -1,0 +1,144 @@
+"""No token in what Celery shows of a message: headers, events, inspect, the worker's log."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from airflow_config import queues, settings
+from airflow_config.place import ROOT, Place, queues_file
+from deploy.local.ports import free_port
+from tests.servers import serving, wait_until
+from workers.command import worker_command
+
+TOKEN = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl"
+SAID = "(onboarding.score run=signup-1 try=1)"
+#: Sends one task with Airflow's own app, as its executor does.
+SEND = """
+import sys
+from airflow.providers.celery.executors.celery_executor_utils import execute_workload
+execute_workload.apply_async(args=[sys.stdin.read()], queue="onboarding")
+"""
+
+
+def workload() -> str:
+    number = "019a0000-0000-7000-8000-000000000001"
+    return json.dumps(
+        {
+            "token": TOKEN,
+            "dag_rel_path": "onboarding.py",
+            "bundle_info": {"name": "dags-folder", "version": None},
+            "log_path": "dag_id=onboarding/attempt=1.log",
+            "type": "ExecuteTask",
+            "ti": {
+                "id": number,
+                "dag_version_id": number,
+                "task_id": "score",
+                "dag_id": "onboarding",
+                "run_id": "signup-1",
+                "try_number": 1,
+                "map_index": -1,
+                "pool_slots": 1,
+                "queue": "onboarding",
+                "priority_weight": 100_000,
+            },
+        }
+    )
+
+
+@pytest.fixture
+def environment(tmp_path: Path, redis_url: str) -> dict[str, str]:
+    """What a worker of the class `onboarding` has in its environment; no API server answers."""
+    port = free_port()
+    place = Place(
+        home=tmp_path,
+        root=ROOT,
+        queues_file=queues_file(),
+        airflow_home=tmp_path / "airflow",
+        logs=tmp_path / "tasks",
+        airflow_db_url="",
+        broker_url=redis_url,
+        result_url=redis_url,
+        api_url=f"http://127.0.0.1:{port}",
+        api_port=port,
+        fernet_key="",
+        jwt_secret="",
+        api_secret_key="",
+    )
+    config = place.airflow_home / "airflow.cfg"
+    config.parent.mkdir()
+    found = settings.airflow_settings(queues.load(), place, "worker")
+    # the task looks for the API server for some 10 s, then it ends
+    found["workers"]["execution_api_retries"] = "7"
+    config.write_text(settings.render_cfg(found))
+    return {
+        "PATH": os.environ["PATH"],
+        "AIRLANE_HOME": str(tmp_path),
+        "AIRFLOW_HOME": str(place.airflow_home),
+        "AIRFLOW_CONFIG": str(config),
+    }
+
+
+def send(environment: dict[str, str]) -> None:
+    words = [sys.executable, "-c", SEND]
+    subprocess.run(words, input=workload(), text=True, env=environment, cwd=ROOT, check=True)
+
+
+def test_a_message_carries_a_description_and_no_token(
+    environment: dict[str, str], redis_url: str
+) -> None:
+    send(environment)
+    with redis.Redis.from_url(redis_url) as broker:
+        (raw,) = broker.lrange("onboarding", 0, -1)  # type: ignore[misc]
+    message = json.loads(raw)
+    assert message["headers"]["argsrepr"] == SAID
+    assert TOKEN not in json.dumps({**message, "body": ""})
+
+
+@pytest.fixture
+def events(redis_url: str) -> Iterator[list[dict[str, Any]]]:
+    """Every event that anybody sends, as Flower gets them."""
+    found: list[dict[str, Any]] = []
+    app = Celery(broker=redis_url, set_as_current=False)
+    with app.connection() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": found.append})
+        thread = threading.Thread(target=receiver.capture, kwargs={"wakeup": False}, daemon=True)
+        thread.start()
+        yield found
+        receiver.should_stop = True
+        thread.join(10)
+
+
+def test_nothing_that_people_see_of_a_running_task_shows_its_token(
+    environment: dict[str, str], redis_url: str, events: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    words = worker_command(queues.load(), "onboarding")
+    variables = {**environment, "AIRLANE_PART": "worker-onboarding"}
+    app = Celery(broker=redis_url, set_as_current=False)
+    inspect = app.control.inspect(timeout=2)
+    log = tmp_path / "log"
+    arguments = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *words]
+    with serving(arguments, log, lambda: bool(inspect.ping())):
+        send(environment)
+        wait_until(lambda: any(map(bool, (inspect.active() or {}).values())), "the task to run")
+        active = inspect.active()
+        shown = [active, inspect.reserved(), inspect.scheduled(), inspect.stats(), inspect.conf()]
+        assert SAID in str(active)
+        assert TOKEN not in str(shown)
+        kinds = {"task-received", "task-started"}
+        wait_until(lambda: kinds <= {event["type"] for event in events}, "the task's events")
+        told = [event for event in events if event["type"] == "task-received"]
+        assert told[0]["args"] == SAID
+        assert TOKEN not in str(events)
+    assert "signup-1" in log.read_text(), "the worker's log is where it was looked for"
+    assert TOKEN not in log.read_text()

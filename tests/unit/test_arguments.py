@@ -1,0 +1,116 @@
+"""What Celery says of a message's arguments: the task, never the token."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from airflow.executors.workloads import ExecuteTask
+from airflow.executors.workloads.base import BundleInfo
+from airflow.executors.workloads.task import TaskInstanceDTO
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.arguments import UNKNOWN, connect, describe, describe_before_publish
+
+#: Shaped like the JWT that Airflow makes: three parts with dots between.
+TOKEN = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+names = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
+
+
+def workload(**changes: object) -> ExecuteTask:
+    task = {
+        "id": uuid4(),
+        "dag_version_id": uuid4(),
+        "task_id": "score",
+        "dag_id": "onboarding",
+        "run_id": "signup-1",
+        "try_number": 1,
+        "map_index": -1,
+        "pool_slots": 1,
+        "queue": "onboarding",
+        "priority_weight": 100_000,
+        **changes,
+    }
+    return ExecuteTask(
+        ti=TaskInstanceDTO.model_validate(task),
+        dag_rel_path="onboarding.py",
+        token=TOKEN,
+        log_path="dag_id=onboarding/attempt=1.log",
+        bundle_info=BundleInfo(name="dags-folder"),
+    )
+
+
+def test_a_task_is_described_by_what_people_look_for() -> None:
+    text = workload().model_dump_json()
+    assert TOKEN in text, "Airflow's model has changed: is the token still sent?"
+    assert describe(text) == "(onboarding.score run=signup-1 try=1)"
+
+
+def test_a_mapped_task_shows_its_index() -> None:
+    text = workload(map_index=7, try_number=2).model_dump_json()
+    assert describe(text) == "(onboarding.score run=signup-1 map_index=7 try=2)"
+
+
+@given(dag_id=names, task_id=names, run_id=names, map_index=st.integers(-1, 4096))
+def test_no_task_shows_its_token(dag_id: str, task_id: str, run_id: str, map_index: int) -> None:
+    task = workload(dag_id=dag_id, task_id=task_id, run_id=run_id, map_index=map_index)
+    said = describe(task.model_dump_json())
+    assert TOKEN not in said
+    assert f"({dag_id}.{task_id} run={run_id}" in said
+
+
+@given(json_values, st.sampled_from(["token", "type", "ti", "input"]))
+def test_no_other_json_shows_a_token(value: object, key: str) -> None:
+    for content in (
+        {"token": TOKEN, key: value},
+        {key: TOKEN, "other": value},
+        {"ti": {"dag_id": {"token": TOKEN}, "task_id": value, "run_id": [TOKEN], "try_number": 1}},
+        {"ti": value, "type": TOKEN},
+        [TOKEN, value],
+    ):
+        assert TOKEN not in describe(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (json.dumps({"type": "ExecuteCallback", "token": TOKEN}), "(ExecuteCallback)"),
+        (TOKEN, UNKNOWN),
+        (None, UNKNOWN),
+        ({"token": TOKEN}, UNKNOWN),
+        ("[" * 100_000, UNKNOWN),
+    ],
+)
+def test_what_is_no_task_is_described_by_its_type_at_most(found: object, said: str) -> None:
+    assert describe(found) == said
+
+
+@given(json_values)
+def test_every_message_is_described_whatever_its_body(body: object) -> None:
+    headers = {"argsrepr": TOKEN, "kwargsrepr": TOKEN}
+    describe_before_publish(body=body, headers=headers, sender="renamed_by_airflow")
+    assert TOKEN not in str(headers)
+
+
+def test_a_message_of_celery_is_described() -> None:
+    headers = {"argsrepr": TOKEN, "kwargsrepr": TOKEN}
+    body = ((workload().model_dump_json(),), {}, {"callbacks": None})
+    describe_before_publish(body=body, headers=headers)
+    assert headers == {"argsrepr": "(onboarding.score run=signup-1 try=1)", "kwargsrepr": "{}"}
+
+
+def test_connecting_twice_describes_once() -> None:
+    from celery.signals import before_task_publish
+
+    connect()
+    before = len(before_task_publish.receivers)
+    connect()
+    assert len(before_task_publish.receivers) == before

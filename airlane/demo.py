@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from airflow_config import queues
 from airlane.airflow_client import AirflowClient
-from airlane.output import console, seconds
+from airlane.output import console, decision_line, seconds
 from dags.packs.holdout import held_out
 from dags.packs.model_store import NoModelError, promoted
 from deploy.local.instance import Instance
@@ -119,7 +119,9 @@ def _sign_up_and_watch(instance: Instance, client: AirflowClient) -> list[float]
         arrived: SimpleQueue[dict[str, Any]] = SimpleQueue()
         Thread(target=_collect, args=(instance, after, arrived), daemon=True).start()
         begin = time.monotonic()
-        with Live(_table(rows), console=console, refresh_per_second=4) as live:
+        # A terminal gets the live table, a file or a CI log a line for each decision.
+        live = Live(_table(rows), console=console, refresh_per_second=4)
+        with live if console.is_terminal else nullcontext():
             while len(rows) < SIGN_UPS or any("seconds" not in row for row in rows.values()):
                 elapsed = time.monotonic() - begin
                 if elapsed > _DECIDE_DEADLINE:
@@ -131,6 +133,8 @@ def _sign_up_and_watch(instance: Instance, client: AirflowClient) -> list[float]
                     decision = arrived.get(timeout=0.1)
                     if decision["event_id"] in rows:
                         rows[decision["event_id"]] |= decision
+                        if not console.is_terminal:
+                            console.print(decision_line(decision), markup=False, soft_wrap=True)
                 live.update(_table(rows))
     at_end = _waiting_batch(client)
     console.print(f"{at_end} batch tasks still wait.")
@@ -158,12 +162,12 @@ def _too_few(rows: dict[str, dict[str, Any]]) -> StackError:
 
 def _table(rows: dict[str, dict[str, Any]]) -> Table:
     colours = {"approve": "green", "decline": "red", "review": "yellow", "error": "magenta"}
-    table = Table(box=None, padding=(0, 2))
-    table.add_column("applicant", justify="right")
-    table.add_column("decision")
-    table.add_column("risk", justify="right")
-    table.add_column("after", justify="right")
-    table.add_column("because", overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("applicant", justify="right", min_width=9)
+    table.add_column("decision", min_width=8)
+    table.add_column("risk", justify="right", min_width=4)
+    table.add_column("after", justify="right", min_width=6)
+    table.add_column("because", overflow="ellipsis", no_wrap=True, max_width=70)
     for row in rows.values():
         verdict = row.get("decision", "...")
         score = row.get("score")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import redis
 import typer
 
-from airlane.output import console, errors, print_json, seconds
+from airlane.output import console, decision_line, errors, print_json
 from airlane.stack_commands import JsonFlag, existing
 from deploy.local.instance import Instance
 from intake import database, dead_letters, ledger, producer
@@ -105,15 +105,8 @@ def _print(decision: dict[str, Any], json: bool) -> None:
     if json:
         print_json(decision)
         return
-    score = "" if decision["score"] is None else f" risk {decision['score']:.2f}"
-    time = "" if decision["seconds"] is None else f" after {seconds(decision['seconds'])}"
-    because = f": {'; '.join(decision['reasons'])}" if decision["reasons"] else ""
-    console.print(
-        f"{decision['event_id']} applicant {decision['entity_id']} "
-        f"{decision['decision'] or 'not decided yet'}{score}{time}{because}",
-        markup=False,
-        soft_wrap=True,
-    )
+    line = f"{decision['event_id']} {decision_line(decision)}"
+    console.print(line, markup=False, soft_wrap=True)
 
 
 @dead.command(name="list")

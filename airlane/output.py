@@ -28,3 +28,12 @@ def seconds(value: float | None) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def decision_line(decision: dict[str, Any]) -> str:
+    """Return one line for people about an event and what was decided, if it was."""
+    score = "" if decision["score"] is None else f" risk {decision['score']:.2f}"
+    time = "" if decision["seconds"] is None else f" after {seconds(decision['seconds'])}"
+    because = f": {'; '.join(decision['reasons'])}" if decision["reasons"] else ""
+    verdict = decision["decision"] or "not decided yet"
+    return f"applicant {decision['entity_id']:>4} {verdict}{score}{time}{because}"

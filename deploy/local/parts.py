@@ -17,6 +17,9 @@ from workers import command as worker
 #: Seconds that a worker gets to finish its tasks when the stack is stopped.
 WORKER_GRACE = 20
 
+#: Steps of stopping: nothing new comes in or goes out to workers, work ends, its results go out,
+#: then what all of them lean on.
+_INTAKE_AND_DISPATCH, _WORK, _RESULTS, _API, _REDIS, _DATABASE = range(6)
 #: Niceness of workers whose own queue has no promise (0 is everyone's, 19 the lowest priority).
 BATCH_NICENESS = 10
 
@@ -39,7 +42,7 @@ class Part:
     stage
         Parts of a stage start together once those of the stage before are ready.
     stop_order
-        Lower ones stop first: intake, then dispatch, then work, then what work leans on.
+        Lower ones stop first; those of one number stop together.
     grace
         Seconds between the request to stop and the kill.
     stop_signal
@@ -102,7 +105,7 @@ def _servers(instance: Instance) -> list[Part]:
             words=postgres.command(instance.folder / "postgres", port),
             ready=_when(postgres.answers, port, instance.keys["postgres"]),
             stage=0,
-            stop_order=9,
+            stop_order=_DATABASE,
             grace=30,
             # fast shutdown: open connections are closed, nothing is lost
             stop_signal="INT",
@@ -123,7 +126,7 @@ def _servers(instance: Instance) -> list[Part]:
                 words=[] if site.url else [str(binary), str(config)],
                 ready=_when(valkey.answers, addresses[name]),
                 stage=0,
-                stop_order=8,
+                stop_order=_REDIS,
                 url=f"redis://{addresses[name].rpartition('@')[2]}",
             )
         )
@@ -143,7 +146,7 @@ def _api_server(instance: Instance) -> Part:
         environment=instance.environment("api-server", "control"),
         ready=_when(probes.api_server_answers, instance.api_url),
         stage=1,
-        stop_order=7,
+        stop_order=_API,
         url=instance.api_url,
     )
 
@@ -154,8 +157,6 @@ def _control(instance: Instance) -> list[Part]:
         "dag-processor": ("dag-processor",),
         "triggerer": ("triggerer", "--skip-serve-logs"),
     }
-    # Intake stops first, then dispatch.
-    order = {"triggerer": 0, "scheduler": 1, "dag-processor": 4}
     secrets = {"triggerer": "intake"}
     return [
         Part(
@@ -164,7 +165,7 @@ def _control(instance: Instance) -> list[Part]:
             environment=instance.environment(name, "control", secrets.get(name)),
             ready=partial(probes.job_beats, instance.api_url, name),
             stage=2,
-            stop_order=order[name],
+            stop_order=_INTAKE_AND_DISPATCH,
         )
         for name, words in commands.items()
     ]
@@ -178,7 +179,7 @@ def _relay(instance: Instance) -> Part:
         environment=instance.environment("relay", "worker", "relay"),
         ready=partial(probes.relay_beats, heartbeat),
         stage=2,
-        stop_order=3,
+        stop_order=_RESULTS,
     )
 
 
@@ -201,7 +202,7 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
                     },
                     ready=_when(probes.worker_consumes, instance.broker_url(), name),
                     stage=2,
-                    stop_order=2,
+                    stop_order=_WORK,
                     grace=WORKER_GRACE,
                 )
             )
@@ -217,6 +218,6 @@ def _flower(instance: Instance) -> Part:
         environment=instance.environment("flower", "worker"),
         ready=_when(probes.flower_answers, instance.flower_url),
         stage=2,
-        stop_order=4,
+        stop_order=_INTAKE_AND_DISPATCH,
         url=instance.flower_url,
     )

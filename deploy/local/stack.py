@@ -186,7 +186,7 @@ def down(instance: Instance, report: Report) -> None:
             ):
                 _stop_parts(instance, supervisor, list(group), report)
             supervisor.shutdown()
-            _await(lambda: supervisor.pid() is None, 30, "supervisord to end")
+            _await(lambda: not supervisor.runs(), 30, "supervisord to end")
         _end_leftovers(instance, report)
 
 

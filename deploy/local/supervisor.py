@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from airflow_config.place import ROOT
+from deploy.local import leftovers
 from deploy.local.instance import Instance, write_private
 from deploy.local.parts import Part
 
@@ -149,6 +150,13 @@ class Supervisor:
         except (OSError, ValueError, psutil.Error):
             return None
         return pid if str(self._config) in words else None
+
+    def runs(self) -> bool:
+        """Say whether supervisord has a process, also one that has taken its id's file away."""
+        return any(
+            leftovers.part_of(process) == "supervisor"
+            for process in leftovers.find(self._instance.folder)
+        )
 
     def _call(self, method: str, *arguments: Any) -> Any:
         with xmlrpc.client.ServerProxy(

@@ -163,6 +163,8 @@ def env() -> None:
         "PGUSER": "airlane_owner",
         "PGDATABASE": "app",
         "PGPASSFILE": str(pgpass),
+        # the login of an application that sends sign-ups: docs/producer.md
+        "AIRLANE_PRODUCER_URL": instance.events_url("producer"),
         "CELERY_APP": "airflow.providers.celery.executors.celery_executor:app",
     }
     for name, value in variables.items():

@@ -6,6 +6,7 @@ collected before anybody is told, so that a file is put right in one go.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
@@ -104,7 +105,8 @@ class Problems:
             return model.model_validate({**values, "name": name})
         except ValidationError as error:
             for detail in error.errors():
-                loc: Path = detail["loc"]
+                # pydantic marks a key of a mapping that is itself wrong
+                loc: Path = tuple(part for part in detail["loc"] if part != "[key]")
                 self.add((*path, *loc), _describe(model, detail["type"], loc, detail))
             return None
 
@@ -115,6 +117,8 @@ def _describe(model: type[BaseModel], kind: str, loc: Path, detail: Any) -> str:
     if kind == "extra_forbidden":
         known = [field for field in _fields(model, loc[:-1]) if field != "name"]
         return expected_one_of(known, loc[-1])
+    if kind == "literal_error":
+        return expected_one_of(re.findall(r"'([^']*)'", detail["ctx"]["expected"]), detail["input"])
     expected = _EXPECTED.get(kind)
     if expected is not None:
         message = "expected " + expected.format(**detail.get("ctx", {}))

@@ -76,7 +76,8 @@ def signup(
     if missing:
         errors.print(
             f"airlane: {len(missing)} of {len(sent)} not decided within {timeout:g} s. They are "
-            "not lost: airlane decisions --follow, airlane status, airlane dead list"
+            "not lost: airlane decisions --follow, airlane status, airlane dead list",
+            soft_wrap=True,
         )
         raise typer.Exit(1)
 

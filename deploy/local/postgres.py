@@ -70,8 +70,7 @@ def prefix() -> tuple[str, ...]:
             return words
     raise PostgresError(
         "expected to start PostgreSQL in a user namespace, as it refuses to run as root; this "
-        "machine does not allow one (unshare --user). Fix: run airlane as an ordinary user, or "
-        "name a PostgreSQL server of your own in the site file (postgres.url)."
+        "machine does not allow one (unshare --user). Fix: run airlane as an ordinary user."
     )
 
 

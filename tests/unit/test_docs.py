@@ -14,7 +14,7 @@ from airlane.queue_state import QueueState
 from dags.packs import features
 from deploy.local import postgres, valkey
 from deploy.local.site import PORT_NAMES, RedisServer, Site
-from deploy.local.status import PartStatus, Status
+from deploy.local.status import _STATES, PartStatus, Status
 from intake import keys
 from intake.database import GRANTS
 from intake.settings import IntakeSettings
@@ -120,6 +120,7 @@ def test_the_reference_has_every_name_that_programs_and_operators_meet():
         *PORT_NAMES,
         *(f"{server}.{key}" for server in ("broker", "events") for key in RedisServer.model_fields),
         *_UNDECIDED,
+        *_STATES.values(),
         *load().queues,
         *dag_ids(),
     }

@@ -48,7 +48,13 @@ class AirflowClient:
             raise StackError(
                 f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}"
             )
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError:
+            raise StackError(
+                f"expected JSON from Airflow's API at {self._http.base_url}, found: "
+                f"{answer.text[:100]!r}. Fix: airlane status; is it another program's port?"
+            ) from None
 
     def dags(self) -> set[str]:
         """Return the ids of the DAGs that are parsed and can run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+import psycopg
 import redis.exceptions
 import sqlalchemy.exc
 import typer
@@ -49,15 +50,21 @@ def main() -> None:
         _end(str(error), 2)
     except _FAILED as error:
         _end(str(error), 1)
-    except (redis.exceptions.ConnectionError, sqlalchemy.exc.OperationalError) as error:
-        first = str(error).splitlines()[0]
+    except (redis.exceptions.RedisError, sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
+        first = str(error).partition("\n")[0]
         _end(f"expected the stack to be up, found: {first}. Fix: airlane status, airlane up", 1)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
     except BrokenPipeError:
         # whoever read our output has had enough, as `airlane logs -f | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        # an AIRLANE_HOME that is a file, that is another user's, that is on a full disk
+        where = f" ({error.filename})" if error.filename else ""
+        _end(
+            f"expected to read and write the instance, found: {error.strerror or error}{where}. "
+            "Fix: is AIRLANE_HOME right, and yours?",
+            2,
+        )
 
 
 def _end(message: str, code: int) -> None:

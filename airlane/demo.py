@@ -84,7 +84,13 @@ def _ensure_model(instance: Instance, client: AirflowClient) -> None:
     _await(
         lambda: client.run_state(TRAINING_DAG, runs[0]) in ended, _TRAIN_DEADLINE, "the training"
     )
-    version = promoted(folder)
+    try:
+        version = promoted(folder)
+    except NoModelError:
+        raise StackError(
+            f"expected a risk model from the run {runs[0]} of {TRAINING_DAG}, found none. Fix: see "
+            f"its log in Airflow ({instance.api_url}), airlane logs worker-batch"
+        ) from None
     metrics = version.info["metrics"]
     console.print(
         f"  {version.name}: cross-validated AUC {metrics['auc']:.3f}, from "

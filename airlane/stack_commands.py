@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -18,9 +17,10 @@ from airflow_config.place import ROOT
 from airflow_config.problems import nearest
 from airlane import redis_client
 from airlane.output import console, errors, print_json, seconds
-from deploy.local import flower, postgres, stack
+from deploy.local import flower, leftovers, postgres, stack
+from deploy.local.caller import passed_on
 from deploy.local.instance import Instance, InstanceError, current
-from deploy.local.parts import parts
+from deploy.local.parts import parts, started_fleet
 from deploy.local.status import Status
 from deploy.local.status import status as ask_status
 from workers import command as worker_command
@@ -58,11 +58,22 @@ def up(
     from airlane import demo as demonstration  # noqa: PLC0415 - slow, and only needed with --demo
 
     instance = current()
-    changed = stack.up(instance, lambda line: console.print(f"  {line}", markup=False))
+    try:
+        changed = stack.up(instance, _report)
+    except KeyboardInterrupt:
+        errors.print(
+            "airlane: interrupted. What was started runs: airlane up goes on with it, "
+            "airlane down stops it."
+        )
+        raise typer.Exit(130) from None
     console.print("The stack is up." if changed else "The stack was up already.")
     if demo:
         demonstration.run(instance)
     show_doors(instance)
+
+
+def _report(line: str) -> None:
+    console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def show_doors(instance: Instance) -> None:
@@ -87,10 +98,10 @@ def show_doors(instance: Instance) -> None:
 def down() -> None:
     """Stop the stack: intake first; workers get 20 s; no process is left."""
     instance = current()
-    if not instance.exists:
-        console.print(f"Nothing to stop: no instance in {instance.folder}.")
+    if not instance.exists and not leftovers.find(instance.folder):
+        console.print(f"Nothing to stop: no instance in {instance.folder}.", soft_wrap=True)
         return
-    stack.down(instance, lambda line: console.print(f"  {line}", markup=False))
+    stack.down(instance, _report)
     console.print("The stack is down.")
 
 
@@ -136,7 +147,7 @@ def logs(
 ) -> None:
     """Show a part's log."""
     instance = existing()
-    known = [p.name for p in parts(instance, queues.load()) if p.words]
+    known = [p.name for p in parts(instance, started_fleet(instance)) if p.words]
     known += ["supervisord", "databases"]
     if part not in known:
         raise InstanceError(
@@ -196,7 +207,7 @@ def worker(
     if show:
         typer.echo(shlex.join(words))
         return
-    variables = {**os.environ, **instance.environment(name, "worker", "worker")}
+    variables = passed_on() | instance.environment(name, "worker", "worker")
     os.chdir(ROOT)
     os.execve(words[0], words, {**variables, "OMP_NUM_THREADS": "1"})  # noqa: S606
 
@@ -216,8 +227,7 @@ def reset(
         )
     if not yes:
         typer.confirm(f"Delete {instance.folder} with everything in it?", abort=True)
-    stack.down(instance, lambda line: console.print(f"  {line}", markup=False))
-    shutil.rmtree(instance.folder)
+    stack.reset(instance, _report)
     console.print(f"Deleted {instance.folder}.")
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets as random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +31,9 @@ from deploy.local.site import PORT_NAMES, PortName, Site
 from deploy.local.site import load as load_site
 from intake.keys import EVENTS_ACL
 
+#: New keys would not open what the old ones closed: the databases know the old passwords.
+_KEYS_LOST = "restore it from a backup, or delete the instance with all its data: airlane reset"
+
 #: Passwords and keys that an instance makes for itself once.
 _PASSWORDS = (
     "postgres",
@@ -39,6 +44,11 @@ _PASSWORDS = (
     # logins of people and of the intake's service account
     *("airflow_admin", "airflow_intake", "flower_inspector"),
 )
+
+
+#: What the servers' and the supervisor's settings files can't hold in a path: quotes, control
+#: characters, and what they take for the start of a comment.
+_UNWRITABLE = re.compile(r"""["'\\\x00-\x1f]|\s[#;]""")
 
 
 class InstanceError(Exception):
@@ -85,6 +95,11 @@ class Instance:
         """Folder of the supervisor's files."""
         return self.folder / "run"
 
+    @property
+    def started_queues(self) -> Path:
+        """The queue model that the stack was last started with; queues.yaml may have changed."""
+        return self.run / "queues.yaml"
+
     def airflow_config(self, role: str) -> Path:
         """Return the path of a role's airflow.cfg."""
         return self.airflow_home / f"{role}.cfg"
@@ -95,18 +110,20 @@ class Instance:
 
     def create(self) -> None:
         """Make the folders, the keys and the ports that are missing."""
+        _check_paths(self.folder, ROOT, queues_file(), Path(sys.executable))
         for path in (self.folder, self.logs, self.run, self.folder / "secrets", self.airflow_home):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "models").mkdir(exist_ok=True)
         (self.logs / "tasks").mkdir(exist_ok=True)
-        self._choose_ports()
+        # the ports last but one: with them the instance exists, and others may ask for its keys
         self._make_keys()
+        self._choose_ports()
         self._write_role_secrets()
 
     def _choose_ports(self) -> None:
         state = self.state()
         kept: dict[str, int] = state.get("ports", {})
-        ports = {}
+        ports: dict[str, int] = {}
         for name in PORT_NAMES:
             wanted = self.site.ports.get(name)
             if wanted is not None and not is_free(wanted):
@@ -115,8 +132,9 @@ class Instance:
                     f"ports.{name}), found another program there. Fix: stop it, or name another."
                 )
             port = wanted or kept.get(name)
-            if port is None or not is_free(port):
-                port = free_port()
+            taken = {*ports.values(), *self.site.ports.values()} - {wanted}
+            if port is None or port in taken or not is_free(port):
+                port = free_port(besides={*taken, *kept.values()})
             ports[name] = port
         self.update_state(ports=ports)
 
@@ -124,8 +142,10 @@ class Instance:
         """Return what `instance.json` holds; empty before the first start."""
         if not self.state_file.exists():
             return {}
-        content: dict[str, Any] = json.loads(self.state_file.read_text())
-        return content
+        return _read_json(
+            self.state_file,
+            "airlane down, delete that file, airlane up: new ports are chosen, nothing is lost",
+        )
 
     def update_state(self, **changes: Any) -> None:
         """Keep facts about the instance in `instance.json`."""
@@ -135,9 +155,9 @@ class Instance:
         """Return a part's port."""
         try:
             return int(self.state()["ports"][name])
-        except KeyError:
+        except (KeyError, TypeError, ValueError):
             raise InstanceError(
-                f"expected an instance in {self.folder}, found none. Fix: airlane up"
+                f"expected a port of {name} in {self.state_file}, found none. Fix: airlane up"
             ) from None
 
     @property
@@ -145,7 +165,12 @@ class Instance:
         return self.folder / "secrets" / "keys.json"
 
     def _make_keys(self) -> None:
-        keys = json.loads(self._keys_file.read_text()) if self._keys_file.exists() else {}
+        if self._keys_file.exists():
+            keys = _read_json(self._keys_file, _KEYS_LOST)
+        elif self.exists:
+            raise InstanceError(f"expected {self._keys_file}, found none. Fix: {_KEYS_LOST}")
+        else:
+            keys = {}
         missing = [name for name in _PASSWORDS if name not in keys]
         keys |= {name: random.token_urlsafe(24) for name in missing}
         keys.setdefault("fernet_key", Fernet.generate_key().decode())
@@ -154,8 +179,7 @@ class Instance:
     @cached_property
     def keys(self) -> Mapping[str, str]:
         """Passwords and keys by name."""
-        found: dict[str, str] = json.loads(self._keys_file.read_text())
-        return found
+        return _read_json(self._keys_file, _KEYS_LOST)
 
     def app_db_url(self, login: str) -> str:
         """Return the address of the database `app` for a login."""
@@ -259,6 +283,30 @@ class Instance:
         if secrets:
             found["AIRLANE_SECRETS"] = str(self.secrets_folder(secrets))
         return found
+
+
+def _check_paths(*paths: Path) -> None:
+    for path in paths:
+        if found := _UNWRITABLE.search(str(path)):
+            raise InstanceError(
+                f"expected a path without quotes, backslashes, line breaks, and # or ; behind a "
+                f"space, found {found[0]!r} in {str(path)!r}: settings files can't hold it. Fix: "
+                "another folder, by AIRLANE_HOME or for the checkout"
+            )
+
+
+def _read_json(path: Path, fix: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InstanceError(f"expected {path}, found none. Fix: {fix}") from None
+    except ValueError as error:
+        raise InstanceError(f"expected JSON in {path}, found: {error}. Fix: {fix}") from None
+    if not isinstance(content, dict):
+        raise InstanceError(
+            f"expected a JSON object in {path}, found {type(content).__name__}. Fix: {fix}"
+        )
+    return content
 
 
 def write_private(path: Path, text: str) -> None:

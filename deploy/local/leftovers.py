@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 
-#: Parts in the order in which leftovers are asked to end: work before what it leans on.
-_LAST = ("api-server", "events", "broker", "postgres")
+#: Parts that are asked to end first and last: who would start others again, then work, then what
+#: work leans on.
+_FIRST, _LAST = "supervisor", ("api-server", "events", "broker", "postgres")
 
 
 def find(folder: Path) -> list[psutil.Process]:
@@ -50,10 +51,11 @@ def part_of(process: psutil.Process) -> str:
 
 def end(processes: list[psutil.Process], grace: float) -> None:
     """End processes: work first, servers last; whoever is left after `grace` seconds is killed."""
-    groups: list[list[psutil.Process]] = [[] for _ in range(len(_LAST) + 1)]
+    groups: list[list[psutil.Process]] = [[] for _ in range(len(_LAST) + 2)]
     for process in processes:
         part = part_of(process)
-        groups[_LAST.index(part) + 1 if part in _LAST else 0].append(process)
+        work = 0 if part == _FIRST else 1
+        groups[_LAST.index(part) + 2 if part in _LAST else work].append(process)
     for group in groups:
         for process in group:
             _signal(process, "terminate")
@@ -66,5 +68,5 @@ def end(processes: list[psutil.Process], grace: float) -> None:
 def _signal(process: psutil.Process, name: str) -> None:
     try:
         getattr(process, name)()
-    except psutil.NoSuchProcess:
+    except psutil.Error:  # gone, or not ours to signal: whoever asks looks again
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from airflow_config import queues
 from airflow_config.queues import Fleet
 from deploy.local import postgres, probes, valkey
 from deploy.local.instance import Instance
@@ -64,6 +65,16 @@ class Part:
 
 def _when(probe: Callable[..., bool], *arguments: Any) -> Callable[[float], bool]:
     return lambda _since: probe(*arguments)
+
+
+def started_fleet(instance: Instance) -> Fleet:
+    """Return the queue model that the stack was last started with: that is what runs.
+
+    A queues.yaml that was changed or broken since then must hinder nobody from looking at the
+    stack or stopping it.
+    """
+    copy = instance.started_queues
+    return queues.load(copy if copy.exists() else None)
 
 
 def parts(instance: Instance, fleet: Fleet) -> list[Part]:

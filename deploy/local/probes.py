@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from workers.command import node_name
 
-#: Seconds to wait for an answer.
+#: Seconds to wait for an answer. No probe looks at the shell's proxies: all is on loopback.
 TIMEOUT = 3
 #: Seconds after which a relay without a sign of progress counts as stuck.
 RELAY_LATE = 30
@@ -36,7 +36,7 @@ def job_beats(url: str, part: str, since: float) -> bool:
 
 def _health(url: str) -> dict[str, dict[str, str]] | None:
     try:
-        answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=TIMEOUT)
+        answer = httpx.get(f"{url}/api/v2/monitor/health", timeout=TIMEOUT, trust_env=False)
         answer.raise_for_status()
         content: dict[str, dict[str, str]] = answer.json()
     except (httpx.HTTPError, ValueError):
@@ -47,9 +47,10 @@ def _health(url: str) -> dict[str, dict[str, str]] | None:
 def flower_answers(url: str) -> bool:
     """Say whether Flower serves requests."""
     try:
-        return httpx.get(f"{url}/healthcheck", timeout=TIMEOUT).status_code == httpx.codes.OK
+        answer = httpx.get(f"{url}/healthcheck", timeout=TIMEOUT, trust_env=False)
     except httpx.HTTPError:
         return False
+    return answer.status_code == httpx.codes.OK
 
 
 def worker_consumes(broker_url: str, part: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +18,9 @@ from airflow_config import queues, settings
 from airflow_config.place import ROOT
 from airflow_config.queues import Fleet
 from deploy.local import flower, leftovers, postgres
+from deploy.local.caller import passed_on
 from deploy.local.instance import Instance, InstanceError, write_private
-from deploy.local.parts import WORKER_GRACE, Part, parts, prepare_servers
+from deploy.local.parts import WORKER_GRACE, Part, parts, prepare_servers, started_fleet
 from deploy.local.supervisor import Supervisor
 
 #: Seconds in which a part must be ready; the first import of Airflow on a busy machine is slow.
@@ -29,6 +30,8 @@ _LOOK = 0.2
 #: Restarts of a starting part after which it counts as failed.
 _RESTARTS = 3
 _LOG_LINES = 20
+#: A process may start another between the look and its own end.
+_ROUNDS = 3
 
 Report = Callable[[str], None]
 
@@ -76,16 +79,15 @@ def up(instance: Instance, report: Report) -> bool:
     with locked(instance):
         supervisor = Supervisor(instance)
         if supervisor.pid() is None:
-            _end_leftovers(instance, report)
-            instance.create()
-        elif not supervisor.answers():
-            raise StackError("supervisord runs but does not answer. Fix: airlane down, airlane up")
-        all_parts = parts(instance, fleet)
-        if supervisor.pid() is None:
-            _write_settings(instance, fleet)
-            prepare_servers(instance)
-            supervisor.write_config(all_parts)
-            supervisor.start()
+            all_parts = _start_supervisor(supervisor, instance, fleet, report)
+        elif supervisor.answers():
+            _compare_settings(supervisor, instance, fleet, report)
+            all_parts = parts(instance, started_fleet(instance))
+        else:
+            raise StackError(
+                "expected supervisord to answer, found no answer, although it runs. Fix: airlane "
+                "down, airlane up"
+            )
         running = {n for n, s in supervisor.states().items() if s["statename"] == "RUNNING"}
         changed = False
         for stage, group in groupby(all_parts, key=lambda part: part.stage):
@@ -94,28 +96,75 @@ def up(instance: Instance, report: Report) -> bool:
             for part in missing:
                 supervisor.start_part(part.name)
             _await_ready(supervisor, members if missing else [], report)
-            if stage == 0 and (missing or not instance.state().get("prepared")):
+            if stage == 0 and not instance.state().get("databases_ready"):
                 _prepare_databases(instance, report)
+                instance.update_state(databases_ready=True)
             changed = changed or bool(missing)
         return changed
 
 
-def _write_settings(instance: Instance, fleet: Fleet) -> None:
-    place = instance.place()
-    for role in ("control", "worker"):
-        text = settings.render_cfg(settings.airflow_settings(fleet, place, role))
-        write_private(instance.airflow_config(role), text)
-    local = instance.airflow_home / "config" / "airflow_local_settings.py"
-    local.parent.mkdir(exist_ok=True)
-    write_private(local, settings.local_settings_source())
+def _start_supervisor(
+    supervisor: Supervisor, instance: Instance, fleet: Fleet, report: Report
+) -> list[Part]:
+    _end_leftovers(instance, report)
+    instance.create()
+    # whoever interrupts the start from here on: the next one prepares the databases again
+    instance.update_state(databases_ready=False)
+    prepare_servers(instance)
     flower.write_config(instance)
+    all_parts = parts(instance, fleet)
+    for path, text in _settings(supervisor, instance, fleet, all_parts).items():
+        path.parent.mkdir(exist_ok=True)
+        write_private(path, text)
+    supervisor.start()
+    return all_parts
+
+
+def _settings(
+    supervisor: Supervisor, instance: Instance, fleet: Fleet, all_parts: list[Part]
+) -> dict[Path, str]:
+    """Return the settings that the parts are started with, by file."""
+    place = instance.place()
+    roles: tuple[settings.Role, ...] = ("control", "worker")
+    return {
+        **{
+            instance.airflow_config(role): settings.render_cfg(
+                settings.airflow_settings(fleet, place, role)
+            )
+            for role in roles
+        },
+        instance.airflow_home / "config" / "airflow_local_settings.py": (
+            settings.local_settings_source()
+        ),
+        instance.started_queues: place.queues_file.read_text(encoding="utf-8"),
+        supervisor.config: supervisor.settings(all_parts),
+    }
+
+
+def _compare_settings(
+    supervisor: Supervisor, instance: Instance, fleet: Fleet, report: Report
+) -> None:
+    wanted = _settings(supervisor, instance, fleet, parts(instance, fleet))
+    stale = [path.name for path, text in wanted.items() if _content(path) != text]
+    if stale:
+        report(
+            f"settings have changed since the start ({', '.join(stale)}); the stack goes on with "
+            "the old ones. To take them over: airlane down, airlane up"
+        )
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def _prepare_databases(instance: Instance, report: Report) -> None:
     start = time.monotonic()
     keys = instance.keys
     postgres.ensure_logins(instance.port("postgres"), keys["postgres"], keys)
-    environment = {**os.environ, **instance.environment("databases", "control", "operator")}
+    environment = passed_on() | instance.environment("databases", "control", "operator")
     log = instance.logs / "databases.log"
     with log.open("w") as output:
         words = [sys.executable, "-m", "deploy.local.databases"]
@@ -158,6 +207,11 @@ def _await_ready(supervisor: Supervisor, waiting: list[Part], report: Report) ->
 
 
 def _failed(supervisor: Supervisor, part: Part, what: str) -> StackError:
+    if not part.words:
+        return StackError(
+            f"expected a server at {part.url}, as the site file says ({part.name}.url), found no "
+            "answer. Fix: start it, or put the address and its login right"
+        )
     log = supervisor.log(part.name)
     return StackError(f"{part.name} {what}. The end of {log}:\n{last_lines(log)}")
 
@@ -177,17 +231,35 @@ def down(instance: Instance, report: Report) -> None:
     Workers get `WORKER_GRACE` seconds to finish their tasks; a task that is cut off runs again
     after the next start. Processes that supervisord does not know are found and ended too.
     """
-    with locked(instance):
-        supervisor = Supervisor(instance)
-        if supervisor.pid() is not None and supervisor.answers():
-            for _, group in groupby(
-                sorted(parts(instance, queues.load()), key=lambda part: part.stop_order),
-                key=lambda part: part.stop_order,
-            ):
-                _stop_parts(instance, supervisor, list(group), report)
-            supervisor.shutdown()
-            _await(lambda: not supervisor.runs(), 30, "supervisord to end")
+    if not instance.folder.exists():  # deleted while its parts ran
         _end_leftovers(instance, report)
+        return
+    with locked(instance):
+        _stop(instance, report)
+
+
+def reset(instance: Instance, report: Report) -> None:
+    """Stop every part and delete the instance's folder."""
+    with locked(instance):
+        _stop(instance, report)
+        shutil.rmtree(instance.folder)
+
+
+def _stop(instance: Instance, report: Report) -> None:
+    supervisor = Supervisor(instance)
+    if supervisor.pid() is not None and supervisor.answers():
+        try:
+            known = parts(instance, started_fleet(instance))
+        except (InstanceError, queues.QueuesError, postgres.PostgresError, OSError) as error:
+            report(f"all parts stop at once, as their order is not known: {error}")
+            known = []
+        known.sort(key=lambda part: part.stop_order)
+        for _, group in groupby(known, key=lambda part: part.stop_order):
+            _stop_parts(instance, supervisor, list(group), report)
+        supervisor.shutdown()
+        _await(lambda: not supervisor.runs(), 60, "supervisord to end")
+    _end_leftovers(instance, report)
+    supervisor.remove_socket()
 
 
 def _stop_parts(
@@ -213,18 +285,25 @@ def _stop_parts(
 
 
 def _end_leftovers(instance: Instance, report: Report) -> None:
-    found = leftovers.find(instance.folder)
-    if found:
+    for _ in range(_ROUNDS):
+        found = leftovers.find(instance.folder)
+        if not found:
+            return
         report(f"ending {len(found)} processes that no supervisor keeps")
         leftovers.end(found, grace=WORKER_GRACE)
     left = leftovers.find(instance.folder)
     if left:
-        raise StackError(f"expected no process of {instance.folder}, found {left}")
+        names = ", ".join(f"{process.pid} ({leftovers.part_of(process)})" for process in left)
+        raise StackError(
+            f"expected no process of {instance.folder}, found {names}. Fix: end them by hand"
+        )
 
 
 def _await(condition: Callable[[], bool], deadline: float, what: str) -> None:
     end = time.monotonic() + deadline
     while not condition():
         if time.monotonic() > end:
-            raise StackError(f"expected {what} within {deadline:.0f} s; it did not")
+            raise StackError(
+                f"expected {what} within {deadline:.0f} s, found it running. Fix: airlane down"
+            )
         time.sleep(_LOOK)

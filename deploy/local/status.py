@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_config import queues
+from deploy.local import leftovers
 from deploy.local.instance import Instance
-from deploy.local.parts import Part, parts
+from deploy.local.parts import Part, parts, started_fleet
 from deploy.local.supervisor import Supervisor
 
-#: supervisord's words, and ours. A part that runs but fails its probe is `unresponsive`.
+#: supervisord's words, and ours. A part that runs but fails its probe is `unresponsive`; one that
+#: runs although its supervisor was killed is `unsupervised`.
 _STATES = {
     "RUNNING": "running",
     "STARTING": "starting",
@@ -24,6 +25,7 @@ _STATES = {
     "STOPPED": "stopped",
     "EXITED": "stopped",
     "FATAL": "failed",
+    "UNSUPERVISED": "unsupervised",
 }
 _SPAWNED = re.compile(r" INFO spawned: '([\w-]+)' with pid \d+")
 _STARTED = " INFO supervisord started with pid "
@@ -62,9 +64,10 @@ def status(instance: Instance) -> Status:
     deploy.local.instance.InstanceError
         When there is no instance.
     """
-    all_parts = parts(instance, queues.load())
+    all_parts = parts(instance, started_fleet(instance))
     supervisor = Supervisor(instance)
-    states = supervisor.states() if supervisor.pid() is not None else {}
+    runs = supervisor.pid() is not None
+    states = supervisor.states() if runs else _unsupervised(instance)
     spawned = _spawned(instance.logs / "supervisord.log")
     with ThreadPoolExecutor(max_workers=len(all_parts)) as threads:
         found = list(
@@ -75,6 +78,15 @@ def status(instance: Instance) -> Status:
         parts=found,
         urls={"airflow": instance.api_url, "flower": instance.flower_url},
     )
+
+
+def _unsupervised(instance: Instance) -> dict[str, dict[str, Any]]:
+    found = sorted(leftovers.find(instance.folder), key=lambda process: -process.pid)
+    # the part's first process comes last, and stays
+    return {
+        leftovers.part_of(process): {"statename": "UNSUPERVISED", "pid": process.pid, "start": 0}
+        for process in found
+    }
 
 
 def _part(part: Part, state: dict[str, Any] | None, spawned: Counter[str]) -> PartStatus:

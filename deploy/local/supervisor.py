@@ -11,9 +11,10 @@ import http.client
 import os
 import shlex
 import socket
+import stat
 import subprocess
 import sys
-import tempfile
+import time
 import xmlrpc.client
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,23 +24,33 @@ import psutil
 
 from airflow_config.place import ROOT
 from deploy.local import leftovers
-from deploy.local.instance import Instance, write_private
+from deploy.local.caller import passed_on
+from deploy.local.instance import Instance
 from deploy.local.parts import Part
 
-#: A Unix socket's path has at most 107 bytes on Linux.
-_SOCKET_LIMIT = 107
+#: A Unix socket's path has at most 107 bytes on Linux; supervisord binds `PATH.PID` first, and a
+#: process id has up to 7 digits.
+_SOCKET_LIMIT = 107 - len(".4194304")
+#: Seconds for an answer of supervisord: longer than the longest grace, for which a stop waits.
+TIMEOUT = 60
+#: Seconds in which supervisord must take requests once it has gone to the background.
+_ANSWER_DEADLINE = 30
 #: A start that lasts this many seconds counts as one; a shorter one is tried again, after a
 #: wait that grows by a second each time.
 _START_SECONDS = 3
 _START_RETRIES = 30
 
-#: Variables of the caller that are passed on to the parts. Everything else stays outside: an
-#: AIRFLOW__ variable of a shell must not change an instance.
-_PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE")
-
 
 class SupervisorError(Exception):
     """supervisord did not start or refused what it was asked; the text says what it printed."""
+
+
+class RefusedError(SupervisorError):
+    """supervisord understood the request and refused it; `reason` is its own word."""
+
+    def __init__(self, reason: str, request: str) -> None:
+        self.reason = reason
+        super().__init__(f"expected supervisord to take {request}, found: {reason}")
 
 
 class Supervisor:
@@ -62,16 +73,24 @@ class Supervisor:
         if len(os.fsencode(path)) <= _SOCKET_LIMIT:
             return path
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"airlane-{os.getuid()}-{digest}"
+        # not $TMPDIR, which may be another in the next shell
+        folder = Path("/tmp") / f"airlane-{os.getuid()}-{digest}"  # noqa: S108 - looked at below
         folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise SupervisorError(
-                f"expected {folder} to be ours, found it owned by user {folder.stat().st_uid}"
+                f"expected {folder} to be a folder of ours, found one of user {found.st_uid}. "
+                "Fix: have it removed, or a shorter AIRLANE_HOME"
             )
         return folder / "supervisor.sock"
 
-    def write_config(self, parts: Iterable[Part]) -> None:
-        """Write supervisord's settings for these parts."""
+    @property
+    def config(self) -> Path:
+        """The path of supervisord's settings."""
+        return self._config
+
+    def settings(self, parts: Iterable[Part]) -> str:
+        """Return the text of supervisord's settings for these parts."""
         logs = self._instance.site.logs
         sections = [
             f"[unix_http_server]\nfile={self._socket}\nchmod=0700",
@@ -92,8 +111,7 @@ class Supervisor:
             *(self._program(part) for part in parts if part.words),
         ]
         # supervisord expands %(name)s everywhere
-        text = "\n\n".join(section.replace("%", "%%") for section in sections)
-        write_private(self._config, text + "\n")
+        return "\n\n".join(section.replace("%", "%%") for section in sections) + "\n"
 
     def _program(self, part: Part) -> str:
         logs = self._instance.site.logs
@@ -114,7 +132,8 @@ class Supervisor:
                 f"stopwaitsecs={part.grace}",
                 "killasgroup=true",
                 "redirect_stderr=true",
-                f"stdout_logfile={self.log(part.name)}",
+                # the one value that supervisord expands twice
+                f"stdout_logfile={str(self.log(part.name)).replace('%', '%%')}",
                 f"stdout_logfile_maxbytes={logs.max_mb}MB",
                 f"stdout_logfile_backups={logs.keep}",
             )
@@ -132,15 +151,26 @@ class Supervisor:
         SupervisorError
             With what it printed.
         """
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment |= {"AIRLANE_HOME": str(self._instance.folder), "AIRLANE_PART": "supervisor"}
+        marker = {"AIRLANE_HOME": str(self._instance.folder), "AIRLANE_PART": "supervisor"}
         self._socket.unlink(missing_ok=True)
         words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
         done = subprocess.run(
-            words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+            words, capture_output=True, text=True, check=False, cwd=ROOT, env=passed_on() | marker
         )
         if done.returncode:
-            raise SupervisorError(f"supervisord did not start:\n{done.stdout}{done.stderr}")
+            raise SupervisorError(
+                f"expected supervisord to start, found exit {done.returncode} "
+                f"({self._config}):\n{done.stdout}{done.stderr}"
+            )
+        # it goes to the background before it writes its process id
+        end = time.monotonic() + _ANSWER_DEADLINE
+        while self.pid() is None or not self.answers():
+            if time.monotonic() > end:
+                raise SupervisorError(
+                    f"expected supervisord to answer within {_ANSWER_DEADLINE} s, found no answer "
+                    f"at {self._socket}. Fix: airlane logs supervisord"
+                )
+            time.sleep(0.05)
 
     def pid(self) -> int | None:
         """Return supervisord's process id when it runs."""
@@ -164,8 +194,13 @@ class Supervisor:
         ) as proxy:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
-            except (OSError, http.client.HTTPException) as error:
-                raise SupervisorError(f"supervisord does not answer: {error}") from error
+            except xmlrpc.client.Fault as fault:
+                raise RefusedError(fault.faultString, f"{method} {arguments}") from fault
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+                raise SupervisorError(
+                    f"expected supervisord to answer at {self._socket}, found: {error}. "
+                    "Fix: airlane down, airlane up"
+                ) from error
 
     def answers(self) -> bool:
         """Say whether supervisord takes requests."""
@@ -182,27 +217,33 @@ class Supervisor:
         """Ask for a part to be started; nothing happens when it runs."""
         try:
             self._call("startProcess", name, False)
-        except xmlrpc.client.Fault as fault:
-            if "ALREADY_STARTED" not in fault.faultString:
-                raise SupervisorError(f"{name}: {fault.faultString}") from fault
+        except RefusedError as refused:
+            if "ALREADY_STARTED" not in refused.reason:
+                raise
 
     def stop_part(self, name: str, *, wait: bool = True) -> None:
         """Stop a part: its signal, its grace, then the kill; nothing happens when it is down."""
         try:
             self._call("stopProcess", name, wait)
-        except xmlrpc.client.Fault as fault:
-            if "NOT_RUNNING" not in fault.faultString:
-                raise SupervisorError(f"{name}: {fault.faultString}") from fault
+        except RefusedError as refused:
+            if "NOT_RUNNING" not in refused.reason:
+                raise
 
     def shutdown(self) -> None:
-        """Ask supervisord to end."""
+        """Ask supervisord to end; it stops the parts that still run, all at once."""
         self._call("shutdown")
+
+    def remove_socket(self) -> None:
+        """Remove what a supervisord that has ended leaves outside of the instance."""
+        folder = self._socket.parent
+        self._socket.unlink(missing_ok=True)
+        if folder != self._instance.run:
+            folder.rmdir()
 
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        # longer than the longest grace, for which a stop is awaited
-        super().__init__("localhost", timeout=120)
+        super().__init__("localhost", timeout=TIMEOUT)
         self._path = path
 
     def connect(self) -> None:
@@ -216,5 +257,8 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002
-        return _UnixConnection(self._path)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self._path)
+        # where the base class looks for what it has to close
+        self._connection = host, connection
+        return connection

@@ -1,0 +1,50 @@
+"""Pausing the listener's DAG stops the intake, unpausing goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from intake import keys
+from tests.acceptance.stack import Stack, stays
+from tests.servers import wait_until
+
+LISTENER = "signup_listener"
+#: The promise is 10 s; a loaded machine gets a little more.
+STOPS_WITHIN = 15
+
+
+def _pause(stack: Stack, paused: bool) -> None:
+    with stack.airflow() as client:
+        answer = client.patch(f"/api/v2/dags/{LISTENER}", json={"is_paused": paused})
+        assert answer.status_code == httpx.codes.OK, answer.text
+
+
+def _readers(stack: Stack) -> int:
+    with stack.events() as client:
+        found: Any = client.xinfo_consumers(keys.SIGNUPS, keys.GROUP)
+    return len(found)
+
+
+@pytest.fixture
+def paused(decider: Stack) -> Iterator[Stack]:
+    wait_until(lambda: _readers(decider) == 1, "the listener to read", 120)
+    _pause(decider, True)
+    try:
+        wait_until(lambda: _readers(decider) == 0, "the listener to stop reading", STOPS_WITHIN)
+        yield decider
+    finally:
+        _pause(decider, False)
+
+
+def test_events_wait_in_the_stream_while_the_listener_is_paused(paused: Stack) -> None:
+    before = paused.group()
+    events = paused.sign_up(21, 22, 23)
+    stays(lambda: paused.group() == {**before, "lag": 3}, "the events undelivered", 5)
+    assert set(paused.counts(events).values()) == {(0, 0, 0)}
+    _pause(paused, False)
+    paused.decided(events)
+    paused.expect_once(events)

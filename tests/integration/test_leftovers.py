@@ -45,7 +45,7 @@ def test_a_process_with_a_title_is_found_and_ended(
     _mark(monkeypatch, tmp_path)
     with subprocess.Popen([sys.executable, "-c", _TITLED], stdin=subprocess.PIPE) as process:
         titled = psutil.Process(process.pid)
-        wait_until(lambda: titled.cmdline()[0].startswith("a title"), "the title")
+        wait_until(lambda: " ".join(titled.cmdline()).startswith("a title"), "the title")
         assert leftovers.find(tmp_path) == [titled]
         leftovers.end([titled], grace=10)
         assert not titled.is_running()

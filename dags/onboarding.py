@@ -37,6 +37,9 @@ FAILURE = "failure"
 #: Characters of a reason.
 REASON_LENGTH = 300
 
+#: The reason of a step that left none.
+_NO_WORD = "ended without a word (killed or out of memory), see its log"
+
 #: Where people wait. Pool, weight, retries and time limits follow from this name.
 QUEUE = "onboarding"
 
@@ -216,15 +219,14 @@ def onboarding() -> None:
 
 
 def failures(ti: Any, dag_run: Any, steps: Any) -> list[str]:
-    """Say in words which steps of the run have failed, in the order of the steps."""
+    """Say in words why a run failed: each reason once, behind the steps that gave it, in order."""
     states = ti.get_task_states(dag_id=dag_run.dag_id, run_ids=[dag_run.run_id])[dag_run.run_id]
     failed = [step.task_id for step in steps if states.get(step.task_id) == "failed"]
-    reasons = []
+    told: dict[str, list[str]] = {}
     for task_id in failed:
-        told = ti.xcom_pull(task_ids=task_id, key=FAILURE)
-        reasons.append(
-            f"{task_id}: {told or 'ended without a word (killed or out of memory), see its log'}"
-        )
+        reason = ti.xcom_pull(task_ids=task_id, key=FAILURE)
+        told.setdefault(reason or _NO_WORD, []).append(task_id)
+    reasons = [f"{', '.join(steps)}: {reason}" for reason, steps in told.items()]
     return reasons or ["a step failed and left no trace: see the run's logs"]
 
 

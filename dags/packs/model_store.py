@@ -125,7 +125,7 @@ def promoted(folder: Path) -> Version:
         name = json.loads(pointer.read_text(encoding="utf-8"))["version"]
     except FileNotFoundError:
         raise NoModelError(
-            f"no risk model is promoted in {folder}: run the DAG train_risk_model once"
+            "no risk model is promoted yet: run the DAG train_risk_model once"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ModelStoreError(

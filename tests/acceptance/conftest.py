@@ -14,7 +14,8 @@ _TIMEOUT = 600
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "stack" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+        on_stack = "session_stack" in getattr(item, "fixturenames", ())
+        if on_stack and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_TIMEOUT))
 
 
@@ -24,17 +25,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the end of every part's log below a failure."""
     report = yield
-    stack = getattr(item, "funcargs", {}).get("stack")
+    stack = getattr(item, "funcargs", {}).get("session_stack")
     if report.failed and isinstance(stack, Stack):
         report.sections += [(f"end of {name}", text) for name, text in stack.log_ends()]
     return report
 
 
 @pytest.fixture(scope="session")
-def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def session_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack in whatever state the test before has left it."""
     stack = Stack(tmp_path_factory.mktemp("acceptance") / "home")
     try:
-        stack.up()
         yield stack
     finally:
         # also after Ctrl-C, and when it came up half
@@ -42,19 +43,14 @@ def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def stack(_stack: Stack) -> Stack:
+def stack(session_stack: Stack) -> Stack:
     """The stack, up."""
-    if not _stack.is_up:
-        _stack.up()
-    return _stack
-
-
-@pytest.fixture(scope="session")
-def _trained(_stack: Stack) -> None:
-    _stack.train()
+    session_stack.need_up()
+    return session_stack
 
 
 @pytest.fixture
-def decider(stack: Stack, _trained: None) -> Stack:
+def decider(session_stack: Stack) -> Stack:
     """The stack, up, with a model."""
-    return stack
+    session_stack.need_model()
+    return session_stack

@@ -53,6 +53,7 @@ class Stack:
         self.folder = folder
         self.instance = Instance(folder, Site())
         self.is_up = False
+        self.has_model = False
         #: What `airlane up` printed.
         self.said = ""
         site = folder.with_name(f"{folder.name}.site.yaml")
@@ -267,8 +268,16 @@ class Stack:
         """Return the tasks of runs, as Airflow's database has them."""
         return self.metadata("SELECT * FROM task_instance WHERE run_id = ANY(%s)", list(run_ids))
 
-    def train(self) -> None:
-        """See to it that there is a model, and that all DAGs are parsed."""
+    def need_up(self) -> None:
+        """Start the stack when no test before has."""
+        if not self.is_up:
+            self.up()
+
+    def need_model(self) -> None:
+        """See to it that the stack is up, all DAGs are parsed, and there is a model."""
+        self.need_up()
+        if self.has_model:
+            return
         wanted = {"signup_listener", "onboarding", "train_risk_model", "rescore_portfolio"}
         parsed = "SELECT dag_id FROM dag WHERE NOT is_stale"
         wait_until(
@@ -276,8 +285,8 @@ class Stack:
             "the DAG files to be read",
             180,
         )
-        if not list((self.folder / "models").iterdir()):
-            self.await_run("train_risk_model", self.trigger("train_risk_model"), 240)
+        self.await_run("train_risk_model", self.trigger("train_risk_model"), 240)
+        self.has_model = True
 
 
 def stays(condition: Callable[[], bool], what: str, seconds: float) -> None:

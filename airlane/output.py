@@ -23,7 +23,7 @@ def seconds(value: float | None) -> str:
     """Show a duration as people read it."""
     if value is None:
         return "-"
-    if value < 100:
+    if round(value, 1) < 100:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)

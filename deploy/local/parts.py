@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_config import queues
 from airflow_config.queues import Fleet
@@ -138,10 +139,15 @@ def _servers(instance: Instance) -> list[Part]:
                 ready=_when(valkey.answers, addresses[name]),
                 stage=0,
                 stop_order=_REDIS,
-                url=f"redis://{addresses[name].rpartition('@')[2]}",
+                url=_without_login(addresses[name]),
             )
         )
     return found
+
+
+def _without_login(address: str) -> str:
+    found = urlsplit(address)
+    return found._replace(netloc=found.netloc.rpartition("@")[2]).geturl()
 
 
 def _airflow(*words: str) -> list[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -35,6 +36,14 @@ def _wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("order", "{message}", {"message": message})
 
 
+def _is_address(url: str) -> bool:
+    try:
+        found = urlsplit(url)
+        return found.scheme in {"redis", "rediss"} and bool(found.hostname) and found.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,16 +52,17 @@ class RedisServer(_Model):
     """How one of the two Redis-compatible servers is had: by default from the wheel."""
 
     server: Path | None = None
-    url: str | None = Field(default=None, pattern=r"^rediss?://", repr=False)
+    url: str | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
     def _one_of_them(self) -> RedisServer:
         if self.server and self.url:
-            raise ValueError(
-                "expected `server` (a binary to run) or `url` (one that runs), not both"
-            )
+            raise _wrong("expected `server` (a binary to run) or `url` (one that runs), found both")
         if self.server and not os.access(self.server, os.X_OK):
             raise _wrong(f"expected a program that can be run, found {self.server}")
+        if self.url and not _is_address(self.url):
+            # without the address: it may hold a password
+            raise _wrong("expected an address like redis://login:password@host:6379/0 as url")
         return self
 
 

@@ -32,8 +32,11 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
         ("ports:\n  flour: 80\n", 2, "found 'flour'; did you mean 'flower'?"),
         ("ports:\n  flower: 70000\n", 2, "at most 65535, found 70000"),
         ("\nports: {flower: 80, broker: 80}\n", 2, "expected ports that differ"),
-        ("broker:\n  url: http://x\n", 2, "^rediss?://"),
+        ("broker:\n  url: http://x\n", 1, "expected an address like redis://"),
         ("broker: {server: /nothing/here}\n", 1, "found /nothing/here"),
+        ("\nbroker: {server: /bin/sh, url: redis://x}\n", 2, "one that runs), found both"),
+        ("events:\n  url: redis://x:six/0\n", 1, "expected an address like redis://"),
+        ("events:\n  url: redis:///0\n", 1, "expected an address like redis://"),
         ("ports: [\n", 2, "expected valid YAML"),
     ],
 )
@@ -46,6 +49,15 @@ def test_a_wrong_site_file_is_named_by_line(
         load(file)
     assert said in str(error.value)
     assert f"{file}:{line}:" in str(error.value)
+
+
+def test_no_password_is_shown_with_a_wrong_address(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    for address in ("redis://u:open-sesame@x:six/0", "http://u:open-sesame@x/0"):
+        file.write_text(f"events: {{url: '{address}'}}\n")
+        with pytest.raises(SiteError) as error:
+            load(file)
+        assert "open-sesame" not in str(error.value)
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Answers of a Redis server, shown as redis-cli shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airlane.redis_client import lines
+
+answers = st.recursive(
+    st.none() | st.integers() | st.binary(max_size=20) | st.just("OK"),
+    lambda inner: st.lists(inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (b"a", ['"a"']),
+        (b"\xff", ['"\\xff"']),
+        (b"a\nb", ["a\nb"]),
+        (3, ["(integer) 3"]),
+        (None, ["(nil)"]),
+        ("OK", ["OK"]),
+        ([], ["(empty array)"]),
+        ([b"a", 1], ['1) "a"', "2) (integer) 1"]),
+        (
+            [[b"1-0", [b"f", b"v"]], None],
+            ['1) 1) "1-0"', '   2) 1) "f"', '      2) "v"', "2) (nil)"],
+        ),
+        ([b"x"] * 10, [*(f' {n}) "x"' for n in range(1, 10)), '10) "x"']),
+    ],
+)
+def test_an_answer_is_shown_as_redis_cli_shows_it(answer: Any, shown: list[str]) -> None:
+    assert list(lines(answer)) == shown
+
+
+def count(answer: Any) -> int:
+    if isinstance(answer, list) and answer:
+        return sum(count(item) for item in answer)
+    return 1
+
+
+@given(answers)
+def test_every_value_has_a_line(answer: Any) -> None:
+    assert len(list(lines(answer))) == count(answer)

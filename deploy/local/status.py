@@ -96,7 +96,8 @@ def _part(part: Part, state: dict[str, Any] | None, spawned: Counter[str]) -> Pa
     if state is None:
         return PartStatus(part.name, "stopped", None, 0, None, part.url)
     word = _STATES.get(state["statename"], "failed")
-    if word == "running" and not part.ready(0):
+    # a heartbeat of the life before would say "running" of one that has just been started again
+    if word == "running" and not part.ready(state["start"]):
         word = "unresponsive"
     since = datetime.fromtimestamp(state["start"], UTC).isoformat() if state["start"] else None
     restarts = max(0, spawned[part.name] - 1)

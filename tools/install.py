@@ -6,12 +6,15 @@ configuration, so what pip was told of an index, a proxy or a certificate is pas
     python3 tools/install.py VENV [LOCK ...]
 """
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 UV_LOCK = ROOT / "requirements-uv.lock"
@@ -26,7 +29,7 @@ PIP_TO_UV = {
 }
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Say what is missing and how to mend it, and end."""
     sys.exit(f"airlane: {message}")
 
@@ -52,16 +55,34 @@ def _missing_folder(url: str) -> bool:
 
 
 def make_venv(folder: Path) -> Path:
-    """Return the Python of a venv in `folder`, made when it is not there or does not run."""
+    """Return the Python of a venv in `folder`, made when it is not there or not whole."""
     python = folder / "bin" / "python"
-    if python.exists() and subprocess.run([python, "-c", ""], check=False).returncode == 0:
+    # an interrupted start leaves a Python without pip, another system's one that does not run
+    if python.exists() and _succeeds([python, "-c", "import pip"]):
         return python
+    if folder.exists() and not (folder / "pyvenv.cfg").exists() and any(folder.iterdir()):
+        fail(
+            f"expected a virtual environment in {folder}, or nothing, found a folder with other "
+            "files, which would be deleted. Name another one: make VENV=FOLDER up"
+        )
     print(f"Making a virtual environment in {folder} ...", flush=True)
     try:
         venv.create(folder, with_pip=True, clear=True)
     except (subprocess.CalledProcessError, ModuleNotFoundError):
-        fail("python3 has no working venv module. On Debian or Ubuntu: apt install python3-venv")
+        fail(
+            f"expected a working venv module, found none in {sys.executable}. "
+            "On Debian or Ubuntu: apt install python3-venv"
+        )
+    except OSError as error:
+        fail(f"expected to make {folder}, found: {error.strerror} ({error.filename})")
     return python
+
+
+def _succeeds(words: list[str | Path]) -> bool:
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def main() -> None:
@@ -91,8 +112,15 @@ def main() -> None:
     for step in steps:
         done = subprocess.run([str(part) for part in step], env=env, check=False)
         if done.returncode:
-            fail(f"installing failed (exit {done.returncode}); what was tried: {step[0]} ...")
+            fail(
+                f"expected to install the locked packages, found exit {done.returncode} of "
+                f"{' '.join(map(str, step[:4]))} ...; its own message is above. A package index "
+                "must be reachable: pip's settings are used (pip config list). Then: make again"
+            )
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # the next make goes on

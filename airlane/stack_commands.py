@@ -131,7 +131,12 @@ def _show_status(found: Status) -> None:
             part.url or "",
         )
     console.print(table)
-    console.print("healthy" if found.healthy else "not healthy: airlane logs PART shows why")
+    if found.healthy:
+        console.print("healthy")
+    elif any(part.state == "unsupervised" for part in found.parts):
+        console.print("not healthy: nothing restarts these parts. Fix: airlane down, airlane up")
+    else:
+        console.print("not healthy: airlane logs PART shows why")
 
 
 def _age(since: str | None) -> str:

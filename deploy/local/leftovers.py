@@ -7,6 +7,7 @@ forks; a part that supervisord does not know any more (it was killed) is found s
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import psutil
@@ -58,15 +59,17 @@ def end(processes: list[psutil.Process], grace: float) -> None:
         groups[_LAST.index(part) + 2 if part in _LAST else work].append(process)
     for group in groups:
         for process in group:
-            _signal(process, "terminate")
+            # PostgreSQL takes TERM for a request to wait until its last client has gone
+            gentle = signal.SIGINT if part_of(process) == "postgres" else signal.SIGTERM
+            _signal(process, gentle)
         _, alive = psutil.wait_procs(group, timeout=grace)
         for process in alive:
-            _signal(process, "kill")
+            _signal(process, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=grace)
 
 
-def _signal(process: psutil.Process, name: str) -> None:
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
-        getattr(process, name)()
+        process.send_signal(number)
     except psutil.Error:  # gone, or not ours to signal: whoever asks looks again
         return

@@ -1,0 +1,261 @@
+"""How commands fail: a message with expected, found and fix, an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+import sqlalchemy.exc
+
+from airlane import cli
+from deploy.local import stack
+from deploy.local.instance import Instance
+from deploy.local.site import Site
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Airlane = Callable[..., Ended]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def airlane(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Airlane:
+    """Run a command line on an instance of the test's own."""
+    site = tmp_path / "site.yaml"
+    site.touch()
+    monkeypatch.setenv("AIRLANE_HOME", str(home))
+    monkeypatch.setenv("AIRLANE_SITE", str(site))
+
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["airlane", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        found = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), found.out, found.err)
+
+    return run
+
+
+@pytest.fixture
+def created(home: Path) -> Instance:
+    """An instance that is made and does not run."""
+    made = Instance(home, Site())
+    made.create()
+    return made
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status",
+        "status --json",
+        "logs relay",
+        "env",
+        "worker batch",
+        "redis PING",
+        "queues",
+        "signup 7",
+        "decisions",
+        "dead list",
+        "dead show 1-0",
+        "dead replay --all",
+    ],
+)
+def test_a_command_that_needs_an_instance_says_so(airlane: Airlane, home: Path, words: str) -> None:
+    ended = airlane(*words.split())
+    assert ended.code == 2
+    assert ended.err.startswith(f"airlane: expected an instance in {home}, found none. Fix: ")
+    assert not home.exists(), "looking must not make one"
+
+
+def test_there_is_nothing_to_stop_or_delete(airlane: Airlane, home: Path) -> None:
+    for command, said in (("down", "Nothing to stop"), ("reset", "Nothing to delete")):
+        ended = airlane(command)
+        assert ended.code == 0
+        assert ended.out.startswith(f"{said}: no instance in")
+    assert not home.exists()
+
+
+def test_a_folder_that_is_no_instance_is_not_deleted(airlane: Airlane, home: Path) -> None:
+    home.mkdir()
+    (home / "letters.txt").write_text("dear")
+    ended = airlane("reset", "--yes")
+    assert ended.code == 2
+    assert "found a folder without instance.json" in ended.err
+    assert (home / "letters.txt").exists()
+
+
+@pytest.mark.usefixtures("created")
+def test_a_stack_that_does_not_run_is_stopped_in_every_part(airlane: Airlane) -> None:
+    ended = airlane("status", "--json")
+    assert ended.code == 1
+    found = json.loads(ended.out)
+    assert found["healthy"] is False
+    assert {part["state"] for part in found["parts"]} == {"stopped"}
+    assert {part["pid"] for part in found["parts"]} == {None}
+    assert [part["name"] for part in found["parts"]][:3] == ["postgres", "broker", "events"]
+    assert set(found["urls"]) == {"airflow", "flower"}
+    assert airlane("status").code == 1
+    assert airlane("down").code == 0
+
+
+@pytest.mark.usefixtures("created")
+@pytest.mark.parametrize(
+    "words", ["redis PING", "redis --broker PING", "signup 7", "decisions", "dead list", "queues"]
+)
+def test_a_stack_that_does_not_run_is_named(airlane: Airlane, words: str) -> None:
+    ended = airlane(*words.split())
+    assert ended.code == 1
+    assert ended.err.startswith("airlane: expected ")
+    assert "Fix: airlane status" in ended.err
+
+
+@pytest.mark.usefixtures("created")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("logs shceduler", "did you mean 'scheduler'?"),
+        ("worker bacth", "did you mean 'batch'?"),
+        ("worker Batch", "expected a worker class of queues.yaml: onboarding, control, batch"),
+    ],
+)
+def test_a_wrong_name_is_named_with_the_nearest(airlane: Airlane, words: str, said: str) -> None:
+    ended = airlane(*words.split())
+    assert ended.code == 2
+    assert said in ended.err
+
+
+@pytest.mark.usefixtures("created")
+def test_calls_that_are_wrong_end_with_2(airlane: Airlane) -> None:
+    for words in ("redis", "signup", "signup 7 --payload {", "dead replay", "logs", "upp", "up 3"):
+        ended = airlane(*words.split())
+        assert ended.code == 2, words
+        assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("instance.json", "{"), ("secrets/keys.json", "[]"), ("instance.json", "")]
+)
+def test_a_damaged_instance_is_named(
+    airlane: Airlane, created: Instance, file: str, text: str
+) -> None:
+    (created.folder / file).write_text(text)
+    ended = airlane("status")
+    assert ended.code == 2
+    assert str(created.folder / file) in ended.err
+    assert "Fix: " in ended.err
+
+
+def test_a_wrong_queues_file_is_named_by_line(
+    airlane: Airlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "queues.yaml"
+    file.write_text("queues: {}\nworker: {}\n")
+    monkeypatch.setenv("AIRLANE_QUEUES", str(file))
+    for command in ("up", "check"):
+        ended = airlane(command)
+        assert ended.code == 2
+        assert f"{file}:2: worker: expected one of queues, workers" in ended.err
+
+
+def test_a_wrong_site_file_is_named_by_line(airlane: Airlane, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("port: {}\n")
+    ended = airlane("up")
+    assert ended.code == 2
+    assert f"{tmp_path}/site.yaml:1:" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (stack.StackError("expected a, found b"), 1),
+        (redis.exceptions.ConnectionError("refused"), 1),
+        (redis.exceptions.TimeoutError("late"), 1),
+        (redis.exceptions.NoPermissionError("no"), 1),
+        (psycopg.OperationalError("refused\nmore"), 1),
+        (sqlalchemy.exc.OperationalError("SELECT", {}, Exception("refused")), 1),
+        (PermissionError(13, "Permission denied", "/x"), 2),
+        (FileNotFoundError("expected one valkey-server"), 2),
+        (OSError(28, "No space left on device"), 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_failure_is_a_traceback(
+    airlane: Airlane, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(stack, "up", fail)
+    ended = airlane("up")
+    assert ended.code == code
+    assert ended.err.startswith("airlane: expected ")
+    assert ended.err.count("\n") == 1
+
+
+def test_an_interrupted_start_says_what_runs(
+    airlane: Airlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stack, "up", interrupt)
+    ended = airlane("up")
+    assert ended.code == 130
+    assert "airlane up goes on with it" in ended.err
+    monkeypatch.setattr(stack, "down", interrupt)
+    monkeypatch.setattr("airlane.stack_commands.leftovers.find", lambda _folder: [1])
+    ended = airlane("down")
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+
+
+def test_env_can_be_evaluated_and_marks_no_shell(
+    tmp_path: Path, airlane: Airlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Instance(tmp_path / "a home, 100% $HOME", Site())
+    made.create()
+    monkeypatch.setenv("AIRLANE_HOME", str(made.folder))
+    ended = airlane("env")
+    assert ended.code == 0
+    script = f"{ended.out}\nenv -0"
+    done = subprocess.run(
+        ["sh", "-c", script], env={"PATH": "/bin"}, capture_output=True, check=True
+    )
+    found = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
+    assert found["AIRLANE_HOME"] == str(made.folder)
+    assert found["PGPASSFILE"] == str(made.folder / "secrets" / "pgpass")
+    assert found["PATH"].endswith(":/bin")
+    assert "AIRLANE_PART" not in found, "down would end the shell"
+    shown = {name for name, key in made.keys.items() if key in ended.out}
+    assert shown == {"events_producer"}, "only the login that an application is given"
+
+
+@pytest.mark.usefixtures("created")
+def test_a_workers_command_line_is_shown(airlane: Airlane) -> None:
+    words = shlex.split(airlane("worker", "batch", "--show").out)
+    assert words[1:5] == ["-m", "airflow", "celery", "worker"]
+    assert words[words.index("--queues") + 1] == "onboarding,control,batch"

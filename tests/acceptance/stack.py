@@ -140,6 +140,22 @@ class Stack:
         found = json.loads(self.run("status", "--json", code=None).stdout)
         return next(part for part in found["parts"] if part["name"] == name)
 
+    def await_health(self, deadline: float = 180) -> dict[str, Any]:
+        """Await that every part runs and answers; return what `airlane status` says then.
+
+        On a very busy machine a part may miss a probe's deadline.
+        """
+        found: dict[str, Any] = {}
+
+        def is_healthy() -> bool:
+            done = self.run("status", "--json", code=None)
+            found.update(json.loads(done.stdout))
+            assert found["healthy"] == (done.returncode == 0)
+            return bool(found["healthy"])
+
+        wait_until(is_healthy, "the stack to be healthy", deadline)
+        return found
+
     def log_ends(self, lines: int = 15) -> Iterator[tuple[str, str]]:
         """Yield name and end of every part's log."""
         for path in sorted((self.folder / "logs").glob("*.log")):

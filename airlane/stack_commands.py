@@ -63,7 +63,8 @@ def up(
     except KeyboardInterrupt:
         errors.print(
             "airlane: interrupted. What was started runs: airlane up goes on with it, "
-            "airlane down stops it."
+            "airlane down stops it.",
+            soft_wrap=True,
         )
         raise typer.Exit(130) from None
     console.print("The stack is up." if changed else "The stack was up already.")

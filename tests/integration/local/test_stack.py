@@ -37,6 +37,17 @@ def test_a_stage_starts_when_the_one_before_is_ready(
     assert programs.trace == trace
 
 
+def test_a_part_that_runs_and_does_not_answer_is_unresponsive(
+    instance: Instance, programs: Programs, use: Use
+) -> None:
+    use(programs.part("base"), programs.part("stuck"))
+    stack.up(instance, programs.report)
+    wait_until(lambda: set(states(instance).values()) == {"running"}, "all parts to run")
+    (programs.folder / "stuck").unlink()
+    assert states(instance) == {"base": "running", "stuck": "unresponsive"}
+    assert not status.status(instance).healthy
+
+
 def test_parts_stop_in_order_and_the_deaf_are_killed_after_their_grace(
     instance: Instance, programs: Programs, use: Use
 ) -> None:

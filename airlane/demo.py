@@ -71,7 +71,7 @@ def run(instance: Instance) -> None:
 
 
 def _ensure_model(instance: Instance, client: AirflowClient) -> None:
-    folder = instance.folder / "models"
+    folder = instance.models
     try:
         promoted(folder)
     except NoModelError:

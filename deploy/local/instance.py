@@ -91,6 +91,11 @@ class Instance:
         return self.folder / "logs"
 
     @property
+    def models(self) -> Path:
+        """Folder of the risk models' versions."""
+        return self.site.models or self.folder / "models"
+
+    @property
     def run(self) -> Path:
         """Folder of the supervisor's files."""
         return self.folder / "run"
@@ -113,7 +118,7 @@ class Instance:
         _check_paths(self.folder, ROOT, queues_file(), Path(sys.executable))
         for path in (self.folder, self.logs, self.run, self.folder / "secrets", self.airflow_home):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (self.folder / "models").mkdir(exist_ok=True)
+        self.models.mkdir(parents=True, exist_ok=True)
         (self.logs / "tasks").mkdir(exist_ok=True)
         # the ports last but one: with them the instance exists, and others may ask for its keys
         self._make_keys()
@@ -279,6 +284,10 @@ class Instance:
             "AIRFLOW_CONFIG": str(self.airflow_config(role)),
             # A process title must not overwrite the environment in /proc: the marker is there.
             "SPT_NOENV": "1",
+            "AIRLANE_MODELS": str(self.models),
+            "AIRLANE_STREAM_DAYS": str(self.site.intake.stream_days),
+            "AIRLANE_INTAKE_REQUESTS": str(self.site.intake.requests),
+            "AIRLANE_INTAKE_ACTIVE_RUNS": str(self.site.intake.active_runs),
         }
         if secrets:
             found["AIRLANE_SECRETS"] = str(self.secrets_folder(secrets))

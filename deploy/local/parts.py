@@ -22,7 +22,7 @@ WORKER_GRACE = 20
 #: Steps of stopping: nothing new comes in or goes out to workers, work ends, its results go out,
 #: then what all of them lean on.
 _INTAKE_AND_DISPATCH, _WORK, _RESULTS, _API, _REDIS, _DATABASE = range(6)
-#: Niceness of workers whose own queue has no promise (0 is everyone's, 19 the lowest priority).
+#: Niceness of the default queue's workers (0 is everyone's, 19 the lowest priority).
 BATCH_NICENESS = 10
 
 
@@ -205,9 +205,9 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
     for class_name, worker_class in fleet.workers.items():
         for number in range(1, worker_class.local + 1):
             name = worker.part_name(class_name, number)
-            # On one machine all classes share the cores: who keeps no promise gives way.
-            urgent = fleet.queues[worker_class.home].promise is not None
-            yielding = [] if urgent else ["nice", "-n", str(BATCH_NICENESS)]
+            # On one machine all classes share the cores: the default queue's gives way.
+            batch = worker_class.home == fleet.default_queue.name
+            yielding = ["nice", "-n", str(BATCH_NICENESS)] if batch else []
             found.append(
                 Part(
                     name=name,

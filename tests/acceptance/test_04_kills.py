@@ -87,7 +87,7 @@ def test_a_killed_task_runs_again(decider: Stack) -> None:
     before = decider.part("worker-onboarding")
     with _sign_ups(decider) as events:
         end = time.monotonic() + _HIT_DEADLINE
-        victims: set[UUID] = set()
+        victims: set[tuple[str, str]] = set()
         # Some kills come too late, when the task has just said that it is done.
         while len(_interrupted(decider, events)) < 3:
             assert time.monotonic() < end, f"no task was interrupted: {len(victims)} kills"
@@ -95,9 +95,13 @@ def test_a_killed_task_runs_again(decider: Stack) -> None:
                 events.extend(decider.sign_up(31 + len(events)))
             children = [child for worker in workers for child in worker.children(recursive=True)]
             for process, task in _urgent_tasks(children):
-                # once each: a task has few retries
-                if task not in victims:
-                    victims.add(task)
+                # once each: a task has few retries, and another id for each try
+                names = decider.metadata(
+                    "SELECT run_id, task_id FROM task_instance WHERE id = %s", task
+                )
+                victim = tuple(names[0].values()) if names else None
+                if victim and victim not in victims:
+                    victims.add(victim)
                     _kill([process])
                     break
     # the worker itself was not harmed

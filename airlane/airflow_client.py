@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -12,6 +13,8 @@ from deploy.local.stack import StackError
 
 #: Seconds for one call; the API server is slow while it is flooded.
 _TIMEOUT = 30
+#: Entries of one answer: Airflow gives no more ([api] maximum_page_limit).
+_PAGE = 100
 
 
 class AirflowClient:
@@ -56,10 +59,18 @@ class AirflowClient:
                 f"{answer.text[:100]!r}. Fix: airlane status; is it another program's port?"
             ) from None
 
+    def _pages(self, path: str, name: str, **params: Any) -> Iterator[dict[str, Any]]:
+        start = 0
+        while True:
+            found = self._call("GET", path, params={"limit": _PAGE, "offset": start, **params})
+            yield from found[name]
+            start += _PAGE
+            if start >= found["total_entries"]:
+                return
+
     def dags(self) -> set[str]:
         """Return the ids of the DAGs that are parsed and can run."""
-        found = self._call("GET", "/api/v2/dags", params={"limit": 1000, "exclude_stale": True})
-        return {dag["dag_id"] for dag in found["dags"]}
+        return {dag["dag_id"] for dag in self._pages("/api/v2/dags", "dags", exclude_stale=True)}
 
     def import_errors(self) -> list[str]:
         """Return what went wrong when the DAG files were read."""
@@ -83,8 +94,7 @@ class AirflowClient:
 
     def pools(self) -> dict[str, dict[str, Any]]:
         """Return each pool's slots: total, running, queued, scheduled, open."""
-        found = self._call("GET", "/api/v2/pools", params={"limit": 1000})
-        return {pool["name"]: pool for pool in found["pools"]}
+        return {pool["name"]: pool for pool in self._pages("/api/v2/pools", "pools")}
 
     def oldest_queued(self, pool: str) -> str | None:
         """Return when the longest waiting queued task of a pool was queued (ISO 8601)."""

@@ -59,7 +59,7 @@ def run(instance: Instance) -> None:
         )
         return
     with AirflowClient(instance) as client:
-        _await(lambda: client.dags() >= NEEDED_DAGS, _PARSE_DEADLINE, "the DAG files to be read")
+        _await(lambda: _dags_read(client), _PARSE_DEADLINE, "the DAG files to be read")
         _ensure_model(instance, client)
         _flood(client)
         waited = _sign_up_and_watch(instance, client)
@@ -68,6 +68,14 @@ def run(instance: Instance) -> None:
     if p95 > LIMIT_P95:
         raise StackError(f"expected 95 % of the decisions within {LIMIT_P95} s, found {p95:.1f} s")
     instance.update_state(demo={"count": len(waited), "p50": p50, "p95": p95})
+
+
+def _dags_read(client: AirflowClient) -> bool:
+    if client.dags() >= NEEDED_DAGS:
+        return True
+    if errors := client.import_errors():
+        raise StackError("a DAG file cannot be read:\n" + "\n".join(errors))
+    return False
 
 
 def _ensure_model(instance: Instance, client: AirflowClient) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import redis
 from celery import Celery
 
-from airflow_config import queues
 from airlane.airflow_client import AirflowClient
 from deploy.local.instance import Instance
+from deploy.local.parts import started_fleet
 
 #: Seconds in which live workers answer.
 _INSPECT_TIMEOUT = 1.0
@@ -61,7 +61,7 @@ class QueueState:
 
 def queue_states(instance: Instance, client: AirflowClient) -> list[QueueState]:
     """Return every queue, highest priority first."""
-    fleet = queues.load()
+    fleet = started_fleet(instance)
     pools = client.pools()
     consumers = _consumers(instance)
     with redis.Redis.from_url(instance.broker_url("operator")) as broker:

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from airflow_config import queues
 from airflow_config.place import ROOT
 from airflow_config.problems import nearest
 from airlane import redis_client
@@ -173,7 +172,9 @@ def env() -> None:
     instance = existing()
     pgpass = instance.folder / "secrets" / "pgpass"
     variables = instance.environment("", "control", "operator")
-    del variables["AIRLANE_PART"]  # it marks the processes that `down` ends
+    # the one marks the processes that `down` ends; by the other, `airlane check` in this shell
+    # would read the model that runs instead of the one that is being written
+    del variables["AIRLANE_PART"], variables["AIRLANE_QUEUES"]
     variables |= {
         "PGHOST": "127.0.0.1",
         "PGPORT": str(instance.port("postgres")),
@@ -200,7 +201,7 @@ def worker(
 ) -> None:
     """Run one more worker of a class in the foreground, until Ctrl-C."""
     instance = existing()
-    fleet = queues.load()
+    fleet = started_fleet(instance)
     if class_name not in fleet.workers:
         known = list(fleet.workers)
         raise InstanceError(

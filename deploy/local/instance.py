@@ -279,7 +279,8 @@ class Instance:
         found = {
             "AIRLANE_HOME": str(self.folder),
             "AIRLANE_PART": part,
-            "AIRLANE_QUEUES": str(queues_file()),
+            # What the stack was started with: a file that is being edited must not fail tasks.
+            "AIRLANE_QUEUES": str(self.started_queues),
             "AIRFLOW_HOME": str(self.airflow_home),
             "AIRFLOW_CONFIG": str(self.airflow_config(role)),
             # A process title must not overwrite the environment in /proc: the marker is there.

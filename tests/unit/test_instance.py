@@ -12,7 +12,8 @@ from airflow_config import accounts
 from deploy.local import instance as module
 from deploy.local.instance import Instance, InstanceError, write_private
 from deploy.local.ports import free_port
-from deploy.local.site import PORT_NAMES, RedisServer, Site
+from deploy.local.site import PORT_NAMES, Intake, RedisServer, Site
+from intake.settings import IntakeSettings
 
 
 def make(folder: Path, site: Site | None = None) -> Instance:
@@ -180,6 +181,20 @@ def test_a_parts_environment_names_its_role(tmp_path: Path) -> None:
     assert found["AIRFLOW_CONFIG"] == str(made.airflow_config("worker"))
     assert found["AIRLANE_SECRETS"] == str(made.secrets_folder("worker"))
     assert "AIRLANE_SECRETS" not in made.environment("scheduler", "control")
+    assert found["AIRLANE_QUEUES"] == str(made.started_queues), "not the file that is edited"
+
+
+def test_the_site_files_limits_reach_the_parts(tmp_path: Path) -> None:
+    site = Site(intake=Intake(stream_days=30, requests=4, active_runs=9), models=tmp_path / "m")
+    found = make(tmp_path / "home", site).environment("triggerer", "control", "intake")
+    assert (tmp_path / "m").is_dir()
+    assert found["AIRLANE_MODELS"] == str(tmp_path / "m")
+    settings = {name: value for name, value in found.items() if name.startswith("AIRLANE_")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        read = IntakeSettings()
+    assert (read.stream_days, read.intake_requests, read.intake_active_runs) == (30, 4, 9)
 
 
 def test_ports_are_below_those_of_outgoing_connections() -> None:

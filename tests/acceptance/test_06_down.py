@@ -38,7 +38,8 @@ def _freeze(stack: Stack, run: str) -> list[dict[str, object]]:
         # some were just about to end: their process is frozen, their state is saved
         running = {task["map_index"] for task in stack.metadata(query, run)}
         for index in set(frozen) - running:
-            frozen.pop(index).resume()
+            with suppress(psutil.NoSuchProcess):
+                frozen.pop(index).resume()
         if len(frozen) < LONG:
             settled.clear()
         settled.append(time.monotonic())

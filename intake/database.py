@@ -18,6 +18,8 @@ GRANTS: dict[str, tuple[str, ...]] = {
         "SELECT ON applicants",
         "SELECT, INSERT ON ledger, outbox",
     ),
+    # the listener, which answers for runs that cannot do it any more
+    "airlane_intake": ("SELECT, INSERT ON ledger, outbox",),
     "airlane_relay": (
         "SELECT ON ledger, outbox",
         "UPDATE (position, published_at) ON outbox",
@@ -56,7 +58,7 @@ def migrate(owner_url: str) -> None:
 
 
 def grant(owner_url: str) -> None:
-    """Give the logins of workers and relay the least that they need, and take away all else."""
+    """Give each login the least that they need, and take away all else."""
     owner = engine(owner_url)
     try:
         with owner.begin() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -108,6 +108,17 @@ def find(engine: Engine, event_id: str) -> Decision | None:
             select(LedgerRow.__table__).where(LedgerRow.event_id == event_id)
         ).one_or_none()
     return None if row is None else from_row(row)
+
+
+def decided(engine: Engine, event_ids: Sequence[str]) -> set[str]:
+    """Return which of these events have a decision."""
+    if not event_ids:
+        return set()
+    with engine.connect() as connection:
+        found = connection.scalars(
+            select(LedgerRow.event_id).where(LedgerRow.event_id.in_(event_ids))
+        )
+        return set(found)
 
 
 def decisions(engine: Engine, since: datetime | None = None) -> Iterator[Decision]:

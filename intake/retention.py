@@ -11,8 +11,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Engine, delete, func, select
 
-from intake import keys
-from intake.tables import LedgerRow, OutboxRow
+from intake import keys, ledger
+from intake.tables import OutboxRow
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +107,7 @@ def _finished(
         return []
     names = [fields.get(b"event_id", b"").decode(errors="replace") for _, fields in page]
     wanted = [name for name in names if name and "\0" not in name]
-    with engine.connect() as connection:
-        decided = set(
-            connection.scalars(select(LedgerRow.event_id).where(LedgerRow.event_id.in_(wanted)))
-        )
+    decided = ledger.decided(engine, wanted)
     ids = [entry_id.decode() for entry_id, _ in page]
     scores = cast("list[Any]", client.zmscore(keys.BURIED, ids))
     return [name in decided or score is not None for name, score in zip(names, scores, strict=True)]

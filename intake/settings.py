@@ -49,6 +49,8 @@ class IntakeSettings(BaseSettings):
     intake_claim_after: float = Field(20, gt=0)
     #: Seconds between looks at whether the listener's DAG is paused.
     intake_pause_check: float = Field(3, gt=0)
+    #: Seconds between looks for runs that failed and left their event without an answer.
+    intake_sweep: float = Field(30, gt=0)
     #: Days that acknowledged, decided entries stay in the streams.
     stream_days: float = Field(7, gt=0)
 

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TaskSuccessEvent, TriggerEvent
 
 from intake.airflow_api import AirflowApi
+from intake.answers import keep_answering
 from intake.listener import Intake, Limits
 from intake.settings import IntakeSettings
 from intake.streams import SignupReader, connect, consumer_name
@@ -57,7 +58,10 @@ class SignupTrigger(BaseTrigger):
 
 
 async def listen(settings: IntakeSettings, lifetime: float = LIFETIME) -> str:
-    """Run one life of the listener and return why it ended."""
+    """Run one life of the listener and return why it ended.
+
+    Beside it, runs that failed without an answer get one; nothing that goes wrong there ends it.
+    """
     client = connect(settings.need("events_url"))
     api = AirflowApi(
         settings.need("api_url"),
@@ -73,9 +77,12 @@ async def listen(settings: IntakeSettings, lifetime: float = LIFETIME) -> str:
         lifetime=lifetime,
     )
     reader = SignupReader(client, consumer_name(), settings.intake_claim_after)
+    answering = asyncio.create_task(keep_answering(api, settings))
     try:
         return await Intake(reader, api, LISTENER_DAG, limits).run()
     finally:
+        answering.cancel()
+        await asyncio.wait([answering])
         await api.close()
         await client.aclose()
 

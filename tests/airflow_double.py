@@ -7,11 +7,13 @@ the true API is tested in tests/acceptance.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import threading
 import time
 from collections import Counter, deque
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import uvicorn
@@ -63,7 +65,7 @@ class AirflowDouble:
         routes = [
             Route("/auth/token", self._login, methods=["POST"]),
             Route("/api/v2/dags/{dag_id}", self._dag),
-            Route("/api/v2/dags/{dag_id}/dagRuns", self._count),
+            Route("/api/v2/dags/{dag_id}/dagRuns", self._list),
             Route("/api/v2/dags/{dag_id}/dagRuns", self._trigger, methods=["POST"]),
             Route("/api/v2/dags/{dag_id}/dagRuns/{run_id}", self._run),
         ]
@@ -83,8 +85,21 @@ class AirflowDouble:
         self._thread.join(20)
         self._server = None
 
-    def add_run(self, run_id: str, conf: dict[str, Any], state: str = "queued") -> None:
-        self.runs[run_id] = {"dag_run_id": run_id, "conf": conf, "state": state}
+    def add_run(
+        self,
+        run_id: str,
+        conf: dict[str, Any] | None,
+        state: str = "queued",
+        ended: datetime | None = None,
+    ) -> None:
+        if ended is None and state in {"success", "failed"}:
+            ended = datetime.now(UTC)
+        self.runs[run_id] = {
+            "dag_run_id": run_id,
+            "conf": conf,
+            "state": state,
+            "end_date": ended and ended.isoformat(),
+        }
 
     def events(self) -> list[str]:
         return sorted(run["conf"]["event"]["event_id"] for run in self.runs.values())
@@ -114,13 +129,39 @@ class AirflowDouble:
             {"dag_id": dag_id, "is_paused": dag_id in self.paused}
         )
 
-    async def _count(self, request: Request) -> Response:
+    async def _list(self, request: Request) -> Response:
         if refusal := self._refusal(request):
             return refusal
-        states = request.query_params.getlist("state")
-        active = [run for run in self.runs.values() if run["state"] in states]
-        limit = int(request.query_params["limit"])
-        return JSONResponse({"dag_runs": active[:limit], "total_entries": len(active)})
+        query = request.query_params
+        runs = [
+            run
+            for run in self.runs.values()
+            if not query.getlist("state") or run["state"] in query.getlist("state")
+        ]
+        if "end_date_gte" in query:
+            # A run without an end passes each lower bound.
+            least = datetime.fromisoformat(query["end_date_gte"])
+            runs = [run for run in runs if (_end(run) or least) >= least]
+        ordered = query.get("order_by") == "end_date"
+        # The place of a run in `runs` stands for its id, by which the API orders equals.
+        places = {run_id: place for place, run_id in enumerate(self.runs)}
+        found = sorted(
+            ([*(_by_end(run) if ordered else ()), places[run["dag_run_id"]]], run) for run in runs
+        )
+        limit = min(int(query.get("limit", 50)), 100)
+        if "cursor" not in query:
+            page = [run for _, run in found[int(query.get("offset", 0)) :][:limit]]
+            return JSONResponse({"dag_runs": page, "total_entries": len(found)})
+        if query["cursor"]:
+            found = [(place, run) for place, run in found if place > json.loads(query["cursor"])]
+        more = len(found) > limit
+        return JSONResponse(
+            {
+                "dag_runs": [run for _, run in found[:limit]],
+                "total_entries": len(runs),
+                "next_cursor": json.dumps(found[limit - 1][0]) if more else None,
+            }
+        )
 
     async def _run(self, request: Request) -> Response:
         if refusal := self._refusal(request):
@@ -157,3 +198,13 @@ class AirflowDouble:
             return JSONResponse({"detail": detail}, 409)
         self.add_run(run_id, body["conf"], "running" if self.runs_stay_active else "success")
         return JSONResponse(self.runs[run_id])
+
+
+def _end(run: dict[str, Any]) -> datetime | None:
+    return datetime.fromisoformat(run["end_date"]) if run["end_date"] else None
+
+
+def _by_end(run: dict[str, Any]) -> list[Any]:
+    """Order by the end; PostgreSQL puts those without one last."""
+    end = _end(run)
+    return [end is None, end.timestamp() if end else 0.0]

@@ -11,4 +11,5 @@ class AppDatabase:
 
     owner: str
     worker: str
+    intake: str
     relay: str

@@ -243,7 +243,11 @@ class Instance:
                 "app_db_url": self.app_db_url("airlane_relay"),
                 "events_url": self.events_url("relay"),
             },
-            "intake": {"events_url": self.events_url("intake"), **api},
+            "intake": {
+                "app_db_url": self.app_db_url("airlane_intake"),
+                "events_url": self.events_url("intake"),
+                **api,
+            },
             "operator": {
                 "app_db_url": self.app_db_url("airlane_owner"),
                 "events_url": self.events_url("operator"),

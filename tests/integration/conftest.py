@@ -32,6 +32,7 @@ def app_db(postgres: PostgresServer, app_template: str) -> AppDatabase:
     return AppDatabase(
         owner=owner,
         worker=postgres.url(name, "airlane_worker"),
+        intake=postgres.url(name, "airlane_intake"),
         relay=postgres.url(name, "airlane_relay"),
     )
 
@@ -40,6 +41,14 @@ def app_db(postgres: PostgresServer, app_template: str) -> AppDatabase:
 def worker_engine(app_db: AppDatabase) -> Iterator[Engine]:
     """The `app` database with the login that tasks have."""
     engine = database.engine(app_db.worker)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def intake_engine(app_db: AppDatabase) -> Iterator[Engine]:
+    """The `app` database with the login that the listener has."""
+    engine = database.engine(app_db.intake)
     yield engine
     engine.dispose()
 

@@ -156,6 +156,26 @@ def test_workers_cannot_change_what_is_decided(worker_engine: Engine, statement:
     "statement",
     [
         "SELECT * FROM applicants",
+        "UPDATE ledger SET decision = 'approve'",
+        "DELETE FROM ledger",
+        "UPDATE outbox SET published_at = now()",
+        "DELETE FROM outbox",
+        "CREATE TABLE mine (a int)",
+    ],
+)
+def test_the_listener_only_adds_decisions(intake_engine: Engine, statement: str) -> None:
+    assert ledger.record(intake_engine, DECISION)
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        intake_engine.begin() as connection,
+    ):
+        connection.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM applicants",
         "INSERT INTO outbox (event_id) VALUES ('e1')",
         "UPDATE ledger SET decision = 'approve'",
         "UPDATE outbox SET event_id = 'x'",

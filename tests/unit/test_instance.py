@@ -50,6 +50,20 @@ def test_a_worker_gets_no_secret_but_its_own_login(tmp_path: Path) -> None:
     assert not [name for name, key in others.items() if key in found]
 
 
+def test_the_listener_has_a_database_login_of_its_own_also_in_an_older_instance(
+    tmp_path: Path,
+) -> None:
+    keys_file = make(tmp_path / "home").folder / "secrets" / "keys.json"
+    older = json.loads(keys_file.read_text())
+    del older["airlane_intake"]
+    keys_file.write_text(json.dumps(older))
+    (tmp_path / "home" / "secrets" / "intake" / "app_db_url").unlink()
+    made = make(tmp_path / "home")
+    assert {**made.keys, **older} == made.keys
+    found = (made.secrets_folder("intake") / "app_db_url").read_text()
+    assert f"//airlane_intake:{made.keys['airlane_intake']}@" in found
+
+
 def test_the_intakes_account_is_the_one_that_is_made(tmp_path: Path) -> None:
     made = make(tmp_path / "home")
     for role in ("intake", "operator"):

@@ -150,3 +150,29 @@ def test_signup_waits_for_decisions(decider: Stack) -> None:
     sent = decider.json_lines("signup", "17")
     assert sent[0]["decision"] is None
     decider.decided([sent[0]["event_id"]])
+
+
+def test_a_run_that_a_person_fails_is_answered_with_an_error(decider: Stack) -> None:
+    with decider.airflow() as client:
+        # its tasks wait, so that nothing is decided before the run is failed
+        client.patch("/api/v2/dags/onboarding", json={"is_paused": True}).raise_for_status()
+        try:
+            (event,) = decider.sign_up(12)
+            run = f"signup-{event}"
+            query = "SELECT state FROM dag_run WHERE run_id = %s"
+            wait_until(lambda: bool(decider.metadata(query, run)), "the run", 120)
+            failed = client.patch(
+                f"/api/v2/dags/onboarding/dagRuns/{run}", json={"state": "failed"}
+            )
+            failed.raise_for_status()
+        finally:
+            client.patch("/api/v2/dags/onboarding", json={"is_paused": False}).raise_for_status()
+    found = decider.decided([event])[event]
+    assert found["decision"] == "error"
+    assert "no step recorded a decision" in found["reasons"][0]
+    decider.expect_once([event])
+    letter = next(entry for entry in _letters(decider) if entry["event"].get("event_id") == event)
+    assert letter["reason"].startswith("error")
+    decider.run("dead", "replay", letter["id"])
+    again = f"{event}.r2"
+    assert decider.decided([again])[again]["decision"] != "error"

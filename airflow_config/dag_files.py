@@ -32,16 +32,21 @@ def shown(folder: Path, file: Path) -> str:
 
 
 def faults(folder: Path) -> Iterator[Found]:
-    """Find classes in DAG files, and imports by a short name anywhere in the folder."""
+    """Find classes in DAG files, imports by a short name, and files that cannot be read."""
     files = sorted(file for file in folder.rglob("*.py") if "__pycache__" not in file.parts)
     short = {file.relative_to(folder).parts[0].removesuffix(".py") for file in files}
     short -= {"__init__"}
     for file in files:
+        name = shown(folder, file)
         try:
             tree = ast.parse(file.read_bytes(), filename=str(file))
+        except IsADirectoryError:
+            continue
+        except OSError as error:  # Airflow passes over the file, and its DAGs are missing
+            yield name, None, f"expected a file that can be read, found {error.strerror or error}"
+            continue
         except (SyntaxError, ValueError):
             continue  # the parse by Airflow tells it
-        name = shown(folder, file)
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and PACKS not in file.relative_to(folder).parts[:-1]:
                 yield (

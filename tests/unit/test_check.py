@@ -1,5 +1,6 @@
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,28 @@ def test_a_module_loaded_under_two_names_is_found(folder):
         )
         in found
     )
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(folder, monkeypatch):
+    read = Path.read_bytes
+
+    def refuse(path):
+        # root may read everything, so that modes would prove nothing
+        if path.name == "closed.py":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (folder / "gone.py").symlink_to("nowhere.py")
+    (folder / "folder.py").mkdir()
+    found = check(folder, closed="", classy="class Operator: ...\n")
+    assert [str(problem).partition(",")[0] for problem in found] == [
+        "dags/classy.py:1: expected DAGs only",
+        "dags/closed.py: expected a file that can be read",
+        "dags/gone.py: expected a file that can be read",
+    ]
+    assert found[1].message.endswith(", found Permission denied")
+    assert found[2].message.endswith(", found No such file or directory")
 
 
 def test_a_file_that_ends_the_process(folder):

@@ -7,6 +7,7 @@ home: no database, no server, nothing left behind, and what the DAG files import
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from airflow_config import dag_files, settings
 from airflow_config.place import Place
-from airflow_config.queues import Fleet
+from airflow_config.queues import Fleet, QueuesError
 
 #: Seconds that all DAG files together may take.
 PARSE_TIMEOUT = 600
@@ -47,6 +48,18 @@ class Problem:
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{where}: {self.message}"
+
+
+def queue_problems(error: QueuesError) -> list[Problem]:
+    """Return what is wrong with queues.yaml in the form of what is wrong with DAG files."""
+    problems = []
+    for text in error.problems:
+        located = re.fullmatch(r"(.+?):(\d+): (.*)", text, re.DOTALL)
+        if located:
+            problems.append(Problem(located[1], int(located[2]), located[3]))
+        else:
+            problems.append(Problem("queues.yaml", None, text))
+    return problems
 
 
 def check_dags(folder: Path, fleet: Fleet) -> list[Problem]:

@@ -57,7 +57,10 @@ def check(
     """Check queues.yaml and every DAG against it; exit 1 when anything is wrong."""
     from airflow_config import check as checks  # noqa: PLC0415 - loads Airflow
 
-    problems = checks.check_dags(dags, queue_model.load())
+    try:
+        problems = checks.check_dags(dags, queue_model.load())
+    except queue_model.QueuesError as error:
+        problems = checks.queue_problems(error)
     if json:
         print_json([asdict(problem) for problem in problems])
     else:

@@ -175,10 +175,18 @@ def test_a_wrong_queues_file_is_named_by_line(
     file = tmp_path / "queues.yaml"
     file.write_text("queues: {}\nworker: {}\n")
     monkeypatch.setenv("AIRLANE_QUEUES", str(file))
-    for command in ("up", "check"):
-        ended = airlane(command)
-        assert ended.code == 2
-        assert f"{file}:2: worker: expected one of queues, workers" in ended.err
+    said = "expected one of queues, workers, found 'worker'; did you mean 'workers'?"
+    started = airlane("up")
+    assert started.code == 2
+    assert f"{file}:2: worker: {said}" in started.err
+    checked = airlane("check")
+    assert checked.code == 1
+    assert f"{file}:2: worker: {said}" in checked.err.splitlines()
+    listed = airlane("check", "--json")
+    assert (listed.code, listed.err) == (1, "")
+    found = json.loads(listed.out)
+    assert {"file": str(file), "line": 2, "message": f"worker: {said}"} in found
+    assert len(found) == len(checked.err.splitlines())
 
 
 def test_a_wrong_site_file_is_named_by_line(airlane: Airlane, tmp_path: Path) -> None:

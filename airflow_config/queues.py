@@ -252,6 +252,9 @@ def read(text: str, file: str = "queues.yaml") -> Fleet:
     """Read the queue model from text; `file` is its name in errors."""
     located = parse(text)
     problems = Problems(file, located)
+    if problems and located.values is None:
+        # not YAML: that everything is missing follows from it
+        raise QueuesError(problems.texts())
     top = problems.expect_mapping((), located.values)
     for key in top:
         if key not in SECTIONS:

@@ -116,6 +116,12 @@ def test_each_error_says_where_what_and_what_instead():
     ]
 
 
+def test_what_is_not_yaml_is_all_that_is_said():
+    (problem,) = problems("queues: {\nworkers: [")
+    assert problem.startswith("q.yaml:2: expected valid YAML, found: ")
+    assert len(problems("")) > 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -16,7 +16,7 @@ from airflow_config.place import ROOT
 from airflow_config.problems import nearest
 from airlane import redis_client
 from airlane.output import console, errors, print_json, seconds
-from deploy.local import flower, leftovers, postgres, stack
+from deploy.local import flower, leftovers, postgres, stack, valkey
 from deploy.local.caller import passed_on
 from deploy.local.instance import Instance, InstanceError, current
 from deploy.local.parts import parts, started_fleet
@@ -214,6 +214,11 @@ def worker(
     if show:
         typer.echo(shlex.join(words))
         return
+    if not valkey.answers(instance.broker_url()):
+        raise stack.StackError(
+            "expected the stack to be up, found no answer from the broker. "
+            "Fix: airlane status, airlane up"
+        )
     variables = passed_on() | instance.environment(name, "worker", "worker")
     os.chdir(ROOT)
     os.execve(words[0], words, {**variables, "OMP_NUM_THREADS": "1"})  # noqa: S606

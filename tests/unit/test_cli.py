@@ -124,7 +124,16 @@ def test_a_stack_that_does_not_run_is_stopped_in_every_part(airlane: Airlane) ->
 
 @pytest.mark.usefixtures("created")
 @pytest.mark.parametrize(
-    "words", ["redis PING", "redis --broker PING", "signup 7", "decisions", "dead list", "queues"]
+    "words",
+    [
+        "redis PING",
+        "redis --broker PING",
+        "signup 7",
+        "decisions",
+        "dead list",
+        "queues",
+        "worker batch",
+    ],
 )
 def test_a_stack_that_does_not_run_is_named(airlane: Airlane, words: str) -> None:
     ended = airlane(*words.split())

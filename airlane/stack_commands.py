@@ -16,6 +16,7 @@ from airflow_config.place import ROOT
 from airflow_config.problems import nearest
 from airlane import redis_client
 from airlane.output import console, errors, print_json, seconds
+from dags.packs.model_store import ModelStoreError, NoModelError, promoted
 from deploy.local import flower, leftovers, postgres, stack, valkey
 from deploy.local.caller import passed_on
 from deploy.local.instance import Instance, InstanceError, current
@@ -85,8 +86,16 @@ def show_doors(instance: Instance) -> None:
     )
     for name, address, login, password in doors:
         console.print(f"{name:<8} {address}  login {login}  password {password}", soft_wrap=True)
+    console.print("Try next:")
+    try:
+        promoted(instance.models)
+    except NoModelError:  # a sign-up would be answered with error
+        console.print(
+            "  make up                               train the first risk model, and decide"
+        )
+    except ModelStoreError as error:
+        errors.print(f"airlane: {error}", markup=False, soft_wrap=True)
     for line in (
-        "Try next:",
         "  .venv/bin/airlane signup 7 --wait     one more sign-up, and its decision",
         "  .venv/bin/airlane queues              what waits and runs in each queue",
         "  .venv/bin/airlane status              every part of the stack",

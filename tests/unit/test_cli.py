@@ -16,6 +16,7 @@ import redis
 import sqlalchemy.exc
 
 from airlane import cli
+from dags.packs import model_store
 from deploy.local import stack
 from deploy.local.instance import Instance
 from deploy.local.site import Site
@@ -231,6 +232,26 @@ def test_no_failure_is_a_traceback(
     assert ended.code == code
     assert ended.err.startswith("airlane: expected ")
     assert ended.err.count("\n") == 1
+
+
+def test_what_to_try_next_is_a_model_first(
+    airlane: Airlane, created: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "up", lambda *_: True)
+
+    def first() -> str:
+        lines = iter(airlane("up").out.splitlines())
+        assert "Try next:" in lines
+        return next(lines).strip()
+
+    assert first().startswith("make up ")
+    model_store.promote(
+        created.models,
+        model_store.save(created.models, {}, {"metrics": {"auc": 0.7}}).name,
+    )
+    assert first().startswith(".venv/bin/airlane signup 7 --wait ")
+    (created.models / "promoted.json").write_text("[]")
+    assert "promoted.json: expected {'version': 'risk-N'}" in airlane("up").err
 
 
 def test_an_interrupted_start_says_what_runs(

@@ -17,6 +17,7 @@ import typer
 from airflow_config.queues import QueuesError
 from airlane import intake_commands, queue_commands, stack_commands
 from airlane.output import errors
+from dags.packs.model_store import ModelStoreError
 from deploy.local.instance import InstanceError
 from deploy.local.postgres import PostgresError
 from deploy.local.site import SiteError
@@ -39,7 +40,7 @@ for module in (stack_commands, intake_commands, queue_commands):
 #: The settings are wrong: nothing was tried.
 _USAGE = (QueuesError, SiteError, InstanceError, MissingSettingError)
 #: It was tried, and did not work.
-_FAILED = (StackError, SupervisorError, PostgresError)
+_FAILED = (StackError, SupervisorError, PostgresError, ModelStoreError)
 
 
 def main() -> None:

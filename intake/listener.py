@@ -30,6 +30,9 @@ from intake.streams import Entry, SignupReader
 
 logger = logging.getLogger(__name__)
 
+#: Why a life ended: its DAG is paused.
+PAUSED = "paused"
+
 #: Milliseconds that one read blocks. It returns at once when an event comes; this only bounds how
 #: long a stop takes.
 _BLOCK_MS = 1000
@@ -217,7 +220,7 @@ class Intake:
         while True:
             try:
                 if await self._api.is_paused(self._listener_dag):
-                    self.stop(f"{self._listener_dag} is paused")
+                    self.stop(PAUSED)
                     return
             except RetryLaterError as error:
                 logger.warning("looking for a pause: %s", error)

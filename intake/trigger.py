@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TaskSuccessEvent, TriggerEvent
 
-from intake.airflow_api import AirflowApi
+from intake.airflow_api import AirflowApi, RetryLaterError
 from intake.answers import keep_answering
-from intake.listener import Intake, Limits
+from intake.listener import PAUSED, Intake, Limits
 from intake.settings import IntakeSettings
 from intake.streams import SignupReader, connect, consumer_name
 
@@ -29,11 +29,15 @@ _RESTART = 10
 
 
 class SignupTrigger(BaseTrigger):
-    """Reads sign-ups and creates runs until its DAG is paused or its lifetime is over.
+    """Reads sign-ups and creates runs, but not while its DAG is paused, until its lifetime is over.
 
-    It ends with success and without a worker in both cases; a `@continuous` DAG then starts the
-    next one, as soon as it is not paused. Addresses and logins come from `IntakeSettings` in the
-    triggerer's environment, so none of them lies in Airflow's database.
+    It then ends with success and without a worker, and its `@continuous` DAG starts the next one.
+    While the DAG is paused it stays and waits: Airflow 3.3.2 ends the run of a paused DAG without
+    counting its active runs anew (`_update_dag_run_state_for_paused_dags`), and would start no
+    next one until the DAG's file is parsed again.
+
+    Addresses and logins come from `IntakeSettings` in the triggerer's environment, so none of them
+    lies in Airflow's database.
 
     Two triggerers may run it at the same time for a moment, when one was taken for dead: they are
     two consumers of one group, and a run's id comes from its event.
@@ -47,7 +51,11 @@ class SignupTrigger(BaseTrigger):
         """Yield one event, at the end."""
         while True:
             try:
-                why = await listen(IntakeSettings())
+                settings = IntakeSettings()
+                why = await listen(settings, LIFETIME)
+                if why == PAUSED:
+                    await unpaused(settings)
+                    continue
             except Exception:
                 logger.exception("the listener starts anew in %s s", _RESTART)
                 await asyncio.sleep(_RESTART)
@@ -57,18 +65,13 @@ class SignupTrigger(BaseTrigger):
         yield TaskSuccessEvent()
 
 
-async def listen(settings: IntakeSettings, lifetime: float = LIFETIME) -> str:
+async def listen(settings: IntakeSettings, lifetime: float) -> str:
     """Run one life of the listener and return why it ended.
 
     Beside it, runs that failed without an answer get one; nothing that goes wrong there ends it.
     """
     client = connect(settings.need("events_url"))
-    api = AirflowApi(
-        settings.need("api_url"),
-        settings.need("api_user"),
-        settings.need("api_password"),
-        ONBOARDING_DAG,
-    )
+    api = _api(settings)
     limits = Limits(
         requests=settings.intake_requests,
         active_runs=settings.intake_active_runs,
@@ -85,6 +88,36 @@ async def listen(settings: IntakeSettings, lifetime: float = LIFETIME) -> str:
         await asyncio.wait([answering])
         await api.close()
         await client.aclose()
+
+
+async def unpaused(settings: IntakeSettings) -> None:
+    """Return once the listener's DAG is not paused; an API that is away is waited for."""
+    api = _api(settings)
+    failures = 0
+    logger.info("%s is paused: no event is read", LISTENER_DAG)
+    try:
+        while True:
+            try:
+                if not await api.is_paused(LISTENER_DAG):
+                    return
+                failures = 0
+            except RetryLaterError as error:
+                failures += 1
+                # failures 1, 2, 4, 8, ...: a pause of days must not fill the log
+                if failures & (failures - 1) == 0:
+                    logger.warning("looking for the end of the pause: %s", error)
+            await asyncio.sleep(settings.intake_pause_check)
+    finally:
+        await api.close()
+
+
+def _api(settings: IntakeSettings) -> AirflowApi:
+    return AirflowApi(
+        settings.need("api_url"),
+        settings.need("api_user"),
+        settings.need("api_password"),
+        ONBOARDING_DAG,
+    )
 
 
 class SignupListenerOperator(BaseOperator):

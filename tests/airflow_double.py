@@ -125,6 +125,7 @@ class AirflowDouble:
 
     async def _dag(self, request: Request) -> Response:
         dag_id = request.path_params["dag_id"]
+        self.calls["dag"] += 1
         return self._refusal(request) or JSONResponse(
             {"dag_id": dag_id, "is_paused": dag_id in self.paused}
         )

@@ -227,6 +227,7 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
 
 
 def _flower(instance: Instance) -> Part:
+    # After the workers: Flower asks once, when it starts, which queues they serve.
     app = "airflow.providers.celery.executors.celery_executor:app"
     config = instance.run / "flower.py"
     return Part(
@@ -234,7 +235,7 @@ def _flower(instance: Instance) -> Part:
         words=[sys.executable, "-m", "celery", "-A", app, "flower", f"--conf={config}"],
         environment=instance.environment("flower", "worker"),
         ready=_when(probes.flower_answers, instance.flower_url),
-        stage=2,
+        stage=3,
         stop_order=_INTAKE_AND_DISPATCH,
         url=instance.flower_url,
     )

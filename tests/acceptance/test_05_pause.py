@@ -56,6 +56,9 @@ def test_events_wait_in_the_stream_while_the_listener_is_paused(paused: Stack) -
     events = paused.sign_up(21, 22, 23)
     stays(lambda: paused.group() == {**before, "lag": 3}, "the events undelivered", 5)
     assert set(paused.counts(events).values()) == {(0, 0, 0)}
+    # it waits: a listener that ended would be started again only minutes after the pause
+    query = "SELECT state FROM task_instance WHERE dag_id = %s AND state = 'deferred'"
+    assert paused.metadata(query, LISTENER) == [{"state": "deferred"}]
     _pause(paused, False)
     paused.decided(events)
     paused.expect_once(events)

@@ -18,7 +18,7 @@ from airflow_config.place import ROOT
 from intake import keys
 from intake.airflow_api import AirflowApi
 from intake.dead_letters import letters
-from intake.listener import Intake, Limits
+from intake.listener import PAUSED, Intake, Limits
 from intake.producer import signup
 from intake.streams import SignupReader, connect
 from tests.airflow_double import PASSWORD, USER, AirflowDouble
@@ -277,7 +277,7 @@ def test_a_pause_ends_it_and_a_new_life_goes_on(
             add(events, "a")
             await eventually(drained(events, airflow, 1))
             airflow.paused.add("signup_listener")
-            assert await asyncio.wait_for(task, 10) == "signup_listener is paused"
+            assert await asyncio.wait_for(task, 10) == PAUSED
         add(events, "b")
         await asyncio.sleep(0.3)
         assert airflow.events() == ["a"]

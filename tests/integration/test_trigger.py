@@ -8,6 +8,7 @@ import tempfile
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airlane-tests-"))
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,17 +37,30 @@ async def run() -> list[Any]:
     return [event async for event in SignupTrigger().run()]
 
 
-def test_the_trigger_reads_until_its_dag_is_paused(
-    settings: None, redis_url: str, airflow: AirflowDouble
+def test_the_trigger_waits_out_a_pause_and_ends_with_its_lifetime(
+    settings: None, redis_url: str, airflow: AirflowDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not condition():  # noqa: ASYNC110 - of another thread
+                await asyncio.sleep(0.02)
+
     async def scenario() -> None:
         task = asyncio.create_task(run())
         with redis.Redis.from_url(redis_url) as events:
-            event_id = signup(events, 7)
-        async with asyncio.timeout(30):
-            while airflow.events() != [event_id]:  # noqa: ASYNC110 - of another thread
-                await asyncio.sleep(0.02)
-        airflow.paused.add("signup_listener")
+            first = signup(events, 7)
+            await until(lambda: airflow.events() == [first])
+            airflow.paused.add("signup_listener")
+            await until(lambda: not events.xinfo_consumers(keys.SIGNUPS, keys.GROUP))
+            second = signup(events, 8)
+            asked = airflow.calls["dag"]
+            await until(lambda: airflow.calls["dag"] > asked + 3)
+            assert airflow.events() == [first]
+            assert not task.done()
+            # the next life is a short one
+            monkeypatch.setattr(intake.trigger, "LIFETIME", 3)
+            airflow.paused.clear()
+            await until(lambda: airflow.events() == [first, second])
         events_fired = await asyncio.wait_for(task, 20)
         # Ends the task without a worker.
         assert [type(event) for event in events_fired] == [TaskSuccessEvent]
@@ -60,7 +74,7 @@ def test_a_missing_setting_is_waited_for_and_fails_no_run(
     monkeypatch.setattr(intake.trigger, "_RESTART", 0.05)
     monkeypatch.delenv("AIRLANE_API_USER")
     monkeypatch.delenv("AIRLANE_SECRETS", raising=False)
-    airflow.paused.add("signup_listener")
+    monkeypatch.setattr(intake.trigger, "LIFETIME", 0.2)
 
     async def scenario() -> None:
         task = asyncio.create_task(run())

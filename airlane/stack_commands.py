@@ -19,7 +19,7 @@ from airlane.output import console, errors, print_json, seconds
 from dags.packs.model_store import ModelStoreError, NoModelError, promoted
 from deploy.local import flower, leftovers, postgres, stack, valkey
 from deploy.local.caller import passed_on
-from deploy.local.instance import Instance, InstanceError, current
+from deploy.local.instance import Instance, InstanceError, current, started
 from deploy.local.parts import parts, started_fleet
 from deploy.local.status import Status
 from deploy.local.status import status as ask_status
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def existing() -> Instance:
     """Return the instance, which must have been started before."""
-    instance = current()
+    instance = started()
     if not instance.exists:
         raise InstanceError(
             f"expected an instance in {instance.folder}, found none. Fix: airlane up, or set "
@@ -106,7 +106,7 @@ def show_doors(instance: Instance) -> None:
 
 def down() -> None:
     """Stop the stack: intake first; workers get 20 s; no process is left."""
-    instance = current()
+    instance = started()
     if not instance.exists and not leftovers.find(instance.folder):
         console.print(f"Nothing to stop: no instance in {instance.folder}.", soft_wrap=True)
         return
@@ -237,7 +237,7 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Stop the stack and delete the instance: databases, streams, models, logs, passwords."""
-    instance = current()
+    instance = started()
     if not instance.folder.exists():
         console.print(f"Nothing to delete: no instance in {instance.folder}.")
         return

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
+from pydantic import ValidationError
 
 from airflow_config.place import ROOT, Place, home, queues_file
 from deploy.local import postgres, valkey
@@ -335,3 +336,18 @@ def write_private(path: Path, text: str) -> None:
 def current() -> Instance:
     """Return the instance that `AIRLANE_HOME` and the site file name."""
     return Instance(home(), load_site())
+
+
+def started() -> Instance:
+    """Return the instance with the site file's content that it was last started with.
+
+    A site file that was changed or broken since then must hinder nobody from looking at the stack
+    or stopping it.
+    """
+    folder = home()
+    try:
+        kept = Instance(folder, Site()).state().get("site")
+        site = None if kept is None else Site.model_validate(kept)
+    except (InstanceError, ValidationError):
+        site = None
+    return Instance(folder, load_site() if site is None else site)

@@ -109,7 +109,9 @@ def _start_supervisor(
     _end_leftovers(instance, report)
     instance.create()
     # whoever interrupts the start from here on: the next one prepares the databases again
-    instance.update_state(databases_ready=False)
+    instance.update_state(
+        databases_ready=False, site=instance.site.model_dump(mode="json", exclude_defaults=True)
+    )
     prepare_servers(instance)
     flower.write_config(instance)
     all_parts = parts(instance, fleet)

@@ -12,7 +12,7 @@ from airflow_config import accounts
 from deploy.local import instance as module
 from deploy.local.instance import Instance, InstanceError, write_private
 from deploy.local.ports import free_port
-from deploy.local.site import PORT_NAMES, Intake, RedisServer, Site
+from deploy.local.site import PORT_NAMES, Intake, RedisServer, Site, SiteError
 from intake.settings import IntakeSettings
 
 
@@ -209,6 +209,21 @@ def test_the_site_files_limits_reach_the_parts(tmp_path: Path) -> None:
             patch.setenv(name, value)
         read = IntakeSettings()
     assert (read.stream_days, read.intake_requests, read.intake_active_runs) == (30, 4, 9)
+
+
+def test_a_broken_site_file_hinders_nobody_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.yaml"
+    monkeypatch.setenv("AIRLANE_SITE", str(file))
+    monkeypatch.setenv("AIRLANE_HOME", str(tmp_path / "home"))
+    site = Site(intake=Intake(requests=4), models=tmp_path / "m")
+    made = make(tmp_path / "home", site)
+    made.update_state(site=site.model_dump(mode="json", exclude_defaults=True))
+    file.write_text("prots: 1")
+    assert module.started().site == site
+    with pytest.raises(SiteError):
+        module.current()
 
 
 def test_ports_are_below_those_of_outgoing_connections() -> None:

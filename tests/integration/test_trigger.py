@@ -60,7 +60,7 @@ def test_the_trigger_waits_out_a_pause_and_ends_with_its_lifetime(
             # the next life is a short one
             monkeypatch.setattr(intake.trigger, "LIFETIME", 3)
             airflow.paused.clear()
-            await until(lambda: airflow.events() == [first, second])
+            await until(lambda: airflow.events() == sorted([first, second]))
         events_fired = await asyncio.wait_for(task, 20)
         # Ends the task without a worker.
         assert [type(event) for event in events_fired] == [TaskSuccessEvent]

@@ -149,7 +149,8 @@ def _sign_up_and_watch(instance: Instance, client: AirflowClient) -> list[float]
                         rows[decision["event_id"]] |= decision
                         if not console.is_terminal:
                             console.print(decision_line(decision), markup=False, soft_wrap=True)
-                live.update(_table(rows))
+                if console.is_terminal:
+                    live.update(_table(rows))
     at_end = _waiting_batch(client)
     console.print(f"{at_end} batch tasks still wait.")
     if at_end < FLOOD_AT_END:

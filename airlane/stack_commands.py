@@ -196,9 +196,7 @@ def env() -> None:
     }
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
-    folders = f"{ROOT / '.venv' / 'bin'}:{postgres.BIN}"
-    if sys.prefix != str(ROOT / ".venv"):
-        folders = f"{sys.prefix}/bin:{postgres.BIN}"
+    folders = f"{sys.prefix}/bin:{postgres.BIN}"
     typer.echo(f'export PATH={shlex.quote(folders)}:"$PATH"')
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airlane-tests-"))
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

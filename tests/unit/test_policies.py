@@ -1,8 +1,4 @@
-import os
-import tempfile
-
 # Airflow reads it when it is imported.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airlane-tests-"))
 
 from datetime import UTC, datetime, timedelta
 

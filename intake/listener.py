@@ -123,6 +123,7 @@ class Intake:
         prepared = False
         claimed_at = 0.0
         while not self._stop.is_set():
+            _heed_cancellation()
             try:
                 if not prepared:
                     await self._reader.ensure_group()
@@ -173,6 +174,7 @@ class Intake:
         """Bring one entry to its end, however long the servers are away."""
         attempt = 0
         while True:
+            _heed_cancellation()
             attempt += 1
             try:
                 await self._decide(entry)
@@ -231,6 +233,7 @@ class Intake:
     async def _show_life(self) -> None:
         """Keep what is in work from being claimed by others."""
         while True:
+            _heed_cancellation()
             await asyncio.sleep(self._limits.claim_after / 4)
             try:
                 await self._reader.keep(list(self._held))
@@ -253,3 +256,14 @@ class Intake:
                 await self._reader.retire()
         except (RedisError, OSError) as error:
             logger.warning("letting go: %s: they are claimed later", error)
+
+
+def _heed_cancellation() -> None:
+    """Raise what a library swallowed: every loop that talks to Redis asks before it goes on.
+
+    redis-py sends through `asyncio.wait_for`, and before Python 3.12 that drops a cancellation
+    which comes in the moment that its future is done (python/cpython#86296).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

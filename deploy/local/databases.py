@@ -14,7 +14,7 @@ import sys
 import airflow
 from airflow.utils.session import create_session
 
-from airflow_config import accounts, pools, queues
+from airflow_config import accounts, metadata, pools, queues
 from airflow_config.place import ROOT
 from deploy.local.instance import Instance, current
 from intake import applicants, database
@@ -26,10 +26,14 @@ APPLICANTS = ROOT / "data" / "german_credit.csv"
 def prepare(instance: Instance) -> None:
     """Bring schemas, accounts, pools and applicants up to this version; print what changed."""
     done = instance.state().get("prepared", {})
+    metadata_url = instance.place().airflow_db_url
     if done.get("airflow") != airflow.__version__:
         _say(f"migrating Airflow's database to {airflow.__version__}")
+        metadata.withdraw(metadata_url)
         subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)
         done["airflow"] = airflow.__version__
+    for change in metadata.migrate(metadata_url):
+        _say(change)
     owner = instance.app_db_url("airlane_owner")
     database.migrate(owner)
     database.grant(owner)

@@ -1,4 +1,4 @@
-"""What integration tests of the intake share: an `app` database each, and an Airflow API."""
+"""What integration tests share: databases of their own, `app` and Airflow's, and an Airflow API."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from itertools import count
 import pytest
 from sqlalchemy import Engine
 
+from airflow_config import metadata
 from intake import database
 from tests.airflow_double import AirflowDouble
 from tests.app_database import AppDatabase
+from tests.metadata_database import airflow_orm, migrate_airflow
 from tests.servers import PostgresServer
 
 _TEMPLATE = "app_template"
+_METADATA_TEMPLATE = "metadata_template"
 _numbers = count(1)
 
 
@@ -72,3 +75,26 @@ def airflow() -> Iterator[AirflowDouble]:
     """An HTTP server that answers as Airflow's API does, and can be made to fail."""
     with AirflowDouble() as double:
         yield double
+
+
+@pytest.fixture(scope="session")
+def metadata_template(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with Airflow's schema and airlane's part, which is only cloned."""
+    url = postgres.create_database(_METADATA_TEMPLATE, owner="airflow")
+    migrate_airflow(url, tmp_path_factory.mktemp("airflow-migration"))
+    metadata.migrate(url)
+    return _METADATA_TEMPLATE
+
+
+@pytest.fixture
+def metadata_url(postgres: PostgresServer, metadata_template: str) -> str:
+    """The address of a metadata database of the test's own."""
+    name = f"metadata_{next(_numbers)}"
+    return postgres.create_database(name, owner="airflow", template=metadata_template)
+
+
+@pytest.fixture
+def metadata_orm(metadata_url: str) -> Iterator[str]:
+    """A metadata database of the test's own, to which Airflow's ORM in this process speaks."""
+    with airflow_orm(metadata_url):
+        yield metadata_url

@@ -117,6 +117,14 @@ class Instance:
     def create(self) -> None:
         """Make the folders, the keys and the ports that are missing."""
         _check_paths(self.folder, ROOT, queues_file(), Path(sys.executable))
+        if self.site.dags:
+            _check_paths(self.site.dags)
+            # here, not where the site file is read: a folder that is gone must not hinder a stop
+            if not self.site.dags.is_dir():
+                raise InstanceError(
+                    f"expected a folder of DAG files, found none at {self.site.dags}. Fix: dags "
+                    "in the site file"
+                )
         for path in (self.folder, self.logs, self.run, self.folder / "secrets", self.airflow_home):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.models.mkdir(parents=True, exist_ok=True)
@@ -295,6 +303,9 @@ class Instance:
             "AIRLANE_INTAKE_REQUESTS": str(self.site.intake.requests),
             "AIRLANE_INTAKE_ACTIVE_RUNS": str(self.site.intake.active_runs),
         }
+        if self.site.dags:
+            # Airflow's own variable: it wins over the settings, in every part and in `airlane env`
+            found["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.site.dags)
         if secrets:
             found["AIRLANE_SECRETS"] = str(self.secrets_folder(secrets))
         return found

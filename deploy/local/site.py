@@ -8,6 +8,7 @@ It is `site.yaml` in the checkout, or what `AIRLANE_SITE` names:
     logs: {max_mb: 10, keep: 3}               # per part: size of a log file, old ones kept
     intake: {stream_days: 7, requests: 16, active_runs: 200}
     models: /srv/airlane/models               # instead of a folder of the instance
+    dags: /srv/airlane/dags                   # instead of the checkout's DAG files
 """
 
 from __future__ import annotations
@@ -94,6 +95,14 @@ class Site(_Model):
     logs: Logs = Logs()
     intake: Intake = Intake()
     models: Path | None = None
+    dags: Path | None = None
+
+    @model_validator(mode="after")
+    def _dags_are_absolute(self) -> Site:
+        # relative to what? every part is started in the checkout, a shell may be anywhere
+        if self.dags and not self.dags.is_absolute():
+            raise _wrong(f"expected an absolute path as dags, found {self.dags}")
+        return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Site:

@@ -211,6 +211,20 @@ def test_the_site_files_limits_reach_the_parts(tmp_path: Path) -> None:
     assert (read.stream_days, read.intake_requests, read.intake_active_runs) == (30, 4, 9)
 
 
+def test_a_dag_folder_of_the_site_reaches_every_part(tmp_path: Path) -> None:
+    name = "AIRFLOW__CORE__DAGS_FOLDER"
+    made = make(tmp_path / "home", Site(dags=tmp_path))
+    assert made.environment("dag-processor", "control")[name] == str(tmp_path)
+    assert made.environment("worker-batch", "worker", "worker")[name] == str(tmp_path)
+    other = make(tmp_path / "other")
+    assert name not in other.environment("dag-processor", "control")
+
+
+def test_a_dag_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(InstanceError, match="expected a folder of DAG files, found none at"):
+        make(tmp_path / "home", Site(dags=tmp_path / "gone"))
+
+
 def test_a_broken_site_file_hinders_nobody_from_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

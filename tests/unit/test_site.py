@@ -37,6 +37,7 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
         ("\nbroker: {server: /bin/sh, url: redis://x}\n", 2, "one that runs), found both"),
         ("events:\n  url: redis://x:six/0\n", 1, "expected an address like redis://"),
         ("events:\n  url: redis:///0\n", 1, "expected an address like redis://"),
+        ("dags: here\n", 1, "expected an absolute path as dags, found here"),
         ("ports: [\n", 2, "expected valid YAML"),
     ],
 )

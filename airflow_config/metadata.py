@@ -26,6 +26,14 @@ _LOCK = 7_002_002
 #: Seconds to wait for a connection, and for a table that somebody uses.
 _CONNECT, _LOCK_TIMEOUT = 10, 30
 
+#: What each login may do besides the owner: to count tasks, and nothing that tells whose.
+GRANTS: dict[str, tuple[str, ...]] = {
+    "airlane_monitor": (
+        "SELECT (state, end_date) ON task_instance",
+        "SELECT (state, end_date) ON task_instance_history",
+    )
+}
+
 _OBJECTS = text(
     "SELECT tgname FROM pg_trigger WHERE starts_with(tgname, 'airlane_')"
     " UNION SELECT indexname FROM pg_indexes WHERE starts_with(indexname, 'airlane_')"
@@ -82,6 +90,14 @@ def withdraw(url: str) -> bool:
             return False
         command.downgrade(config, "base")
         return True
+
+
+def grant(url: str) -> None:
+    """Give each login of `GRANTS` what it may do; to grant it again changes nothing."""
+    with _locked(url) as (connection, _):
+        for login, rights in GRANTS.items():
+            for right in rights:
+                connection.execute(text(f"GRANT {right} TO {login}"))
 
 
 def version(connection: Connection) -> str | None:

@@ -15,7 +15,7 @@ import sqlalchemy.exc
 import typer
 
 from airflow_config.queues import QueuesError
-from airlane import intake_commands, queue_commands, stack_commands
+from airlane import db_commands, intake_commands, queue_commands, stack_commands
 from airlane.output import errors
 from dags.packs.model_store import ModelStoreError
 from deploy.local.instance import InstanceError
@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for module in (stack_commands, intake_commands, queue_commands):
+for module in (stack_commands, intake_commands, queue_commands, db_commands):
     module.register(app)
 
 #: The settings are wrong: nothing was tried.

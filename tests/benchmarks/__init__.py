@@ -1,0 +1,1 @@
+"""The benchmark: airlane and stock Airflow on one machine, in turn (docs/benchmarks.md)."""

@@ -1,0 +1,46 @@
+"""`make bench`, `python -m tests.benchmarks`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+from tests.benchmarks import options, report
+from tests.benchmarks.cases import GROUPS
+from tests.benchmarks.runner import Runner
+from tests.benchmarks.stack import BenchError
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the benchmark."""
+    # so that whoever ends it leaves no stack behind
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    runner = Runner(options.parse(sys.argv[1:], GROUPS), GROUPS, _say)
+    try:
+        content = runner.run()
+    except BenchError as error:
+        _say(f"make bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("make bench: interrupted; the stacks are down")
+        return 130
+    for line in (*report.stage_lines(content), "", *report.lines(content)):
+        _say(line)
+    for line in runner.errors:
+        _say(f"NOT MEASURED: {line}")
+    return 1 if runner.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

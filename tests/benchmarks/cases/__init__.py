@@ -1,0 +1,17 @@
+"""What is measured, one module for each group of cases."""
+
+from __future__ import annotations
+
+from tests.benchmarks.cases import chains, cron, floods, growth, signups, talk, throughput
+from tests.benchmarks.plan import Group
+
+#: In the order in which they are measured.
+GROUPS: tuple[Group, ...] = (
+    *chains.GROUPS,
+    *throughput.GROUPS,
+    *signups.GROUPS,
+    *floods.GROUPS,
+    *cron.GROUPS,
+    *growth.GROUPS,
+    *talk.GROUPS,
+)

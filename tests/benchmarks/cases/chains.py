@@ -1,0 +1,53 @@
+"""Chains of tasks on a stack that does nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.benchmarks import runs
+from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.plan import Case, Count, Group, Plan
+from tests.benchmarks.stack import Stack
+
+
+def _measure(
+    stack: Stack, plan: Plan, *, case: str, dag_id: str, count: Count
+) -> dict[str, Measurement]:
+    return {case: runs.chain(stack, plan, dag_id, count)}
+
+
+def _group(
+    case: str, title: str, dag_id: str, count: Count, *, rounds: int = 2, quick: int = 0
+) -> Group:
+    measure = partial(_measure, case=case, dag_id=dag_id, count=count)
+    return Group(case, (Case(case, title),), measure, rounds=rounds, quick=quick)
+
+
+GROUPS = (
+    _group(
+        "chain6_idle",
+        "6 trivial tasks in a row, idle",
+        "chain6",
+        Count(stock=6, airlane=25, quick_stock=3, quick_airlane=8),
+        quick=2,
+    ),
+    _group(
+        "chain40_idle",
+        "40 light tasks in a row, idle",
+        "chain40",
+        Count(stock=2, airlane=6, quick_stock=1, quick_airlane=3),
+        quick=1,
+    ),
+    _group(
+        "heavy10_idle",
+        "10 tasks of pure CPU work in a row, idle",
+        "heavy10",
+        Count(stock=2, airlane=6, quick_stock=1, quick_airlane=3),
+    ),
+    _group(
+        "heavy_import",
+        "A task that needs pandas and scikit-learn, idle",
+        "imports",
+        Count(stock=4, airlane=15, quick_stock=2, quick_airlane=5),
+    ),
+)

@@ -1,0 +1,124 @@
+"""Urgent chains while batch work waits, and what that does to the batch work."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from tests.benchmarks import runs, work
+from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.plan import TASKS_PER_SECOND, Case, Count, Group, Plan
+from tests.benchmarks.stack import Stack, await_true
+
+#: Seconds for a flood to flow, that is until as many tasks have ended as a wave has.
+_FLOW_DEADLINE = 240
+#: Seconds after which a chain under a flood is given up.
+LIMIT = 300
+_DAG = "flood"
+
+
+@dataclass(frozen=True)
+class Flood:
+    """So many runs of so many tasks that sleep so long."""
+
+    runs: int
+    tasks: int
+    seconds: float
+
+    def start(self, stack: Stack, dag_id: str = _DAG) -> list[str]:
+        """Start it, and return its runs."""
+        conf = {"tasks": self.tasks, "seconds": self.seconds}
+        return [stack.api.trigger(dag_id, conf)[0] for _ in range(self.runs)]
+
+
+def end_flood(stack: Stack, run_ids: list[str], dag_id: str = _DAG) -> None:
+    """Give up what is left of a flood, and await that nothing of it is at work."""
+    for run_id in run_ids:
+        if not stack.metadata.ended(dag_id, run_id):
+            stack.api.fail_run(dag_id, run_id)
+    stack.await_idle()
+
+
+def _measure(
+    stack: Stack, plan: Plan, *, suffix: str, flood: Flood, count: Count
+) -> dict[str, Measurement]:
+    begin = time.time()
+    started = flood.start(stack)
+    try:
+        assert stack.layout is not None
+        await_true(
+            lambda: stack.metadata.ended_tasks([_DAG], begin, time.time()) >= 16 + flood.runs,
+            _FLOW_DEADLINE,
+            f"{stack.name}'s flood to flow",
+        )
+        alone = Measurement()
+        start = time.time()
+        time.sleep(plan.seconds(40, 20))
+        alone.samples.append(work.rate(stack, [_DAG], start, time.time(), flood.seconds))
+        start = time.time()
+        chains = runs.chain(
+            stack,
+            plan,
+            "chain6",
+            count,
+            warm=False,
+            limit=LIMIT,
+            still=lambda: stack.metadata.waiting_tasks([_DAG]) > 0,
+        )
+        end = time.time()
+        beside = Measurement([work.rate(stack, [_DAG], start, end, flood.seconds)])
+        # of all tasks: the chain's are counted there already
+        chains.tasks += round(beside.samples[0] * (end - start))
+    finally:
+        end_flood(stack, started)
+    return dict(zip(_names(suffix), (chains, beside, alone), strict=True))
+
+
+def _names(suffix: str) -> tuple[str, str, str]:
+    """Return the names of a flood's cases.
+
+    The flood of 1 s tasks, which fills the CPU and yet does some work, is the one that the
+    targets mean by "the flood's throughput".
+    """
+    end = "" if suffix == "1s" else f"_{suffix}"
+    return f"chain6_flood_{suffix}", f"flood_throughput{end}", f"flood_throughput_alone{end}"
+
+
+def _group(suffix: str, words: str, flood: Flood, count: Count, quick: int = 0) -> Group:
+    chains, beside, alone = _names(suffix)
+    return Group(
+        chains,
+        (
+            Case(chains, f"6 trivial tasks in a row, beside {words}"),
+            *(
+                Case(name, f"{words}: throughput {how}", TASKS_PER_SECOND, higher_is_better=True)
+                for name, how in ((beside, "beside urgent work"), (alone, "alone"))
+            ),
+        ),
+        partial(_measure, suffix=suffix, flood=flood, count=count),
+        quick=quick,
+    )
+
+
+GROUPS = (
+    _group(
+        "10s",
+        "4 runs x 200 tasks of 10 s",
+        Flood(4, 200, 10),
+        Count(stock=2, airlane=15, quick_stock=1, quick_airlane=8, seconds=150),
+    ),
+    _group(
+        "1s",
+        "9 runs x 220 tasks of 1 s",
+        Flood(9, 220, 1),
+        Count(stock=3, airlane=15, quick_stock=2, quick_airlane=8, seconds=90),
+        quick=1,
+    ),
+    _group(
+        "0s",
+        "5 runs x 1,000 tasks of 0 s",
+        Flood(5, 1000, 0),
+        Count(stock=3, airlane=15, quick_stock=2, quick_airlane=8, seconds=90),
+    ),
+)

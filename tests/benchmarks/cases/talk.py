@@ -1,0 +1,70 @@
+"""The load of the talk "From Zero to Airflow": 20 runs of a DAG of 40 tasks, beside 200 jobs."""
+
+from __future__ import annotations
+
+import time
+from statistics import fmean
+
+from tests.benchmarks import dag_files, stages
+from tests.benchmarks.cases.cron import DAGS, EACH_MINUTE, await_minute
+from tests.benchmarks.cpu import CpuMeter
+from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.plan import Case, Group, Plan
+from tests.benchmarks.stack import WIDE, BenchError, Stack, await_true
+from tests.benchmarks.stages import RunTimes
+
+_DAG = "talk"
+_RUNS = 20
+#: Seconds between the starts of two runs.
+_STAGGER = 3
+_DEADLINE = 1200
+
+
+def upstream(run: RunTimes) -> dict[str, frozenset[str]]:
+    """Return what each step depends on: all of the layer before, by the steps' names."""
+    layers: dict[int, set[str]] = {}
+    for step in run.steps:
+        layers.setdefault(_layer(step.task_id), set()).add(step.task_id)
+    return {step.task_id: frozenset(layers.get(_layer(step.task_id) - 1, ())) for step in run.steps}
+
+
+def _layer(task_id: str) -> int:
+    return int(task_id.removeprefix("layer").partition("_")[0])
+
+
+def _measure(stack: Stack, plan: Plan) -> dict[str, Measurement]:
+    count = _RUNS if not plan.quick else 8
+    with dag_files.present(stack, DAGS, EACH_MINUTE):
+        await_minute()
+        meter = CpuMeter(stack.folder)
+        started = []
+        for _ in range(count):
+            started.append(stack.api.trigger(_DAG))
+            time.sleep(_STAGGER)
+        await_true(
+            lambda: all(stack.metadata.ended(_DAG, run_id) for run_id, _ in started),
+            _DEADLINE,
+            f"{stack.name}'s {count} runs of {_DAG} to end",
+        )
+        use = meter.read()
+        found = [stack.metadata.run(_DAG, run_id, called) for run_id, called in started]
+    if failed := sum(run.state != "success" for run in found):
+        raise BenchError(f"expected {count} runs of {stack.name} to succeed, found {failed} failed")
+    gaps = [gap for run in found for gap in stages.gaps(run, upstream(run))]
+    gap = Measurement(gaps, uses=[use])
+    gap.notes.append(f"mean gap of {stack.name}: {fmean(gaps):.3f} s")
+    return {"talk_gap": gap, "talk_end_to_end": Measurement([run.seconds for run in found])}
+
+
+GROUPS = (
+    Group(
+        "talk",
+        (
+            Case("talk_gap", "The talk's load: from the last upstream task's end to a start"),
+            Case("talk_end_to_end", "The talk's load: a run of 40 tasks, 12 deep"),
+        ),
+        _measure,
+        rounds=1,
+        layout=WIDE,
+    ),
+)

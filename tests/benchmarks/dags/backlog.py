@@ -1,0 +1,31 @@
+"""A backlog in many runs: as many tasks in each as its conf says, that sleep as long."""
+
+import os
+import time
+
+import pendulum
+from airflow.sdk import dag, task
+
+QUEUE = os.environ.get("BENCH_QUEUE", "batch")
+
+
+@dag(
+    schedule=None,
+    start_date=pendulum.datetime(2024, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1100,
+    params={"tasks": 200, "seconds": 10.0},
+)
+def backlog() -> None:
+    @task(queue=QUEUE)
+    def lengths(params: dict) -> list[float]:
+        return [params["seconds"]] * params["tasks"]
+
+    @task(queue=QUEUE)
+    def work(seconds: float) -> None:
+        time.sleep(seconds)
+
+    work.expand(seconds=lengths())
+
+
+backlog()

@@ -1,0 +1,97 @@
+"""The benchmark's options, and which groups they choose."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.plan import Group
+
+STACKS = ("stock", "airlane")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for.
+
+    Parameters
+    ----------
+    quick
+        A few minutes instead of about an hour.
+    cases
+        Names of cases or groups; all that fit when empty.
+    stacks
+        In the order of their turns.
+    home
+        Where the stacks live; kept when it is named, else temporary.
+    out
+        The results file.
+    """
+
+    quick: bool = False
+    cases: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = STACKS
+    home: Path | None = None
+    out: Path | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is measured, as results that are kept must be."""
+        return not self.quick and not self.cases and self.stacks == STACKS
+
+
+def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
+    """Read the command line; a wrong one ends the program with what is right."""
+    known = names(groups)
+    parser = argparse.ArgumentParser(
+        prog="make bench",
+        description="Measure airlane and stock Airflow on this machine, in turn.",
+        epilog="Cases: " + ", ".join(known),
+    )
+    parser.add_argument("--quick", action="store_true", help="a few minutes: fewer cases, samples")
+    parser.add_argument(
+        "--case", action="append", default=[], metavar="NAME", help="only this one; repeatable"
+    )
+    parser.add_argument("--only", choices=STACKS, help="measure one stack, without the other")
+    parser.add_argument("--home", type=Path, help="folder of the stacks, kept for the next call")
+    parser.add_argument("--out", type=Path, help="the results file")
+    parser.add_argument("--list", action="store_true", help="show the cases and end")
+    found = parser.parse_args(words)
+    if found.list:
+        for group in groups:
+            mark = "quick" if group.quick else "     "
+            for case in group.cases:
+                print(f"{mark}  {case.name:28} {case.title} [{case.unit}]")  # noqa: T201
+        parser.exit(0)
+    wrong = [name for name in found.case if name not in known]
+    if wrong:
+        parser.error(f"--case: expected one of {', '.join(known)}, found {', '.join(wrong)}")
+    return Options(
+        quick=found.quick,
+        cases=tuple(found.case),
+        stacks=(found.only,) if found.only else STACKS,
+        home=found.home.resolve() if found.home else None,
+        out=found.out.resolve() if found.out else None,
+    )
+
+
+def names(groups: Sequence[Group]) -> list[str]:
+    """Return what `--case` takes."""
+    return list(dict.fromkeys(case.name for group in groups for case in group.cases))
+
+
+def chosen(options: Options, groups: Sequence[Group]) -> list[Group]:
+    """Return the groups to measure, those of one layout together: a change needs a restart."""
+    if options.cases:
+        found = [g for g in groups if any(c.name in options.cases for c in g.cases)]
+    else:
+        found = [g for g in groups if g.quick or not options.quick]
+    layouts = list(dict.fromkeys(group.layout.name for group in found))
+    return sorted(found, key=lambda group: layouts.index(group.layout.name))
+
+
+def rounds(options: Options, group: Group) -> int:
+    """Return how many turns each stack gets."""
+    return max(1, group.quick) if options.quick else group.rounds

@@ -34,7 +34,7 @@ test-integration: $(VENV)/.dev ## Run the tests on real servers
 test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
 	$(PYTEST) tests/acceptance $(ARGS)
 
-bench: $(VENV)/.installed ## Measure airlane and stock Airflow in turn; ARGS="--quick", ARGS=--list
+bench: $(VENV)/.bench ## Measure airlane and stock Airflow in turn; ARGS="--quick", ARGS=--list
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
@@ -50,6 +50,7 @@ format: $(VENV)/.dev ## Put the code into the house style
 lock: $(VENV)/.dev ## Resolve the dependencies anew into the lock files
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade --group bench -c requirements.lock -o requirements-bench.lock
 	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade - -o requirements-uv.lock
 
 clean: ## Delete the environment and caches; the instance stays (airlane reset deletes it)
@@ -61,4 +62,8 @@ $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 	@$(PYTHON) tools/install.py $(VENV) requirements.lock requirements-dev.lock
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
+	@$(PYTHON) tools/install.py $(VENV) requirements.lock requirements-bench.lock
 	@touch $@

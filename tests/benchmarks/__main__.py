@@ -26,7 +26,12 @@ def main() -> int:
     # so that whoever ends it leaves no stack behind
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    runner = Runner(options.parse(sys.argv[1:], GROUPS), GROUPS, _say)
+    chosen = options.parse(sys.argv[1:], GROUPS)
+    if chosen.render:
+        for path in report.render(chosen.render):
+            _say(str(path))
+        return 0
+    runner = Runner(chosen, GROUPS, _say)
     try:
         content = runner.run()
     except BenchError as error:
@@ -37,6 +42,8 @@ def main() -> int:
         return 130
     for line in (*report.stage_lines(content), "", *report.lines(content)):
         _say(line)
+    for path in report.render(runner.path):
+        _say(f"written: {path}")
     for line in runner.errors:
         _say(f"NOT MEASURED: {line}")
     return 1 if runner.errors else 0

@@ -28,6 +28,8 @@ class Options:
         Where the stacks live; kept when it is named, else temporary.
     out
         The results file.
+    render
+        A results file to write the page and the charts of, without measuring.
     """
 
     quick: bool = False
@@ -35,6 +37,7 @@ class Options:
     stacks: tuple[str, ...] = STACKS
     home: Path | None = None
     out: Path | None = None
+    render: Path | None = None
 
     @property
     def whole(self) -> bool:
@@ -58,6 +61,9 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
     parser.add_argument("--home", type=Path, help="folder of the stacks, kept for the next call")
     parser.add_argument("--out", type=Path, help="the results file")
     parser.add_argument("--list", action="store_true", help="show the cases and end")
+    parser.add_argument(
+        "--render", type=Path, metavar="FILE", help="only write a results file's page and charts"
+    )
     found = parser.parse_args(words)
     if found.list:
         for group in groups:
@@ -74,6 +80,7 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
         stacks=(found.only,) if found.only else STACKS,
         home=found.home.resolve() if found.home else None,
         out=found.out.resolve() if found.out else None,
+        render=found.render,
     )
 
 

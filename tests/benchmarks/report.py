@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from airflow_config.place import ROOT
-from tests.benchmarks import figures
+from tests.benchmarks import charts, figures, tables
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.plan import Case
 
@@ -150,6 +150,22 @@ def default_path(*, whole: bool) -> Path:
     if whole:
         return RESULTS / f"{now:%Y-%m-%d}-{commit()}.json"
     return RESULTS / "partial" / f"{now:%Y-%m-%d-%H%M%S}-{commit()}.json"
+
+
+def render(path: Path) -> list[Path]:
+    """Write the page and the charts of a results file beside it, and return them.
+
+    Charts are left out, and the page says so, when matplotlib is not installed.
+    """
+    content = json.loads(path.read_text())
+    try:
+        drawn = charts.draw(content, path.parent, path.stem)
+    except ModuleNotFoundError as error:
+        content["errors"].append(f"charts: {error}; make bench installs it")
+        drawn = {}
+    page = path.with_suffix(".md")
+    page.write_text(tables.markdown(content, drawn))
+    return [page, *(path.parent / file for file in drawn.values())]
 
 
 def lines(content: Mapping[str, Any]) -> list[str]:

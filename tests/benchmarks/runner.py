@@ -49,7 +49,8 @@ class Runner:
             "cases": list(options.cases),
             "stacks": list(options.stacks),
         }
-        self._path = options.out or results.default_path(whole=options.whole)
+        #: The results file.
+        self.path = options.out or results.default_path(whole=options.whole)
         self._measured: dict[str, dict[str, Measurement]] = {}
         self.errors: list[str] = []
 
@@ -60,7 +61,7 @@ class Runner:
         """Measure, and return the results file's content, which is written after each turn."""
         home = self._options.home or Path(tempfile.mkdtemp(prefix="airlane-bench-"))
         home.mkdir(parents=True, exist_ok=True)
-        self._say(f"stacks in {home}, results in {self._path}")
+        self._say(f"stacks in {home}, results in {self.path}")
         stacks = [self._stack(name, home) for name in self._options.stacks]
         try:
             for group in self._groups:
@@ -120,7 +121,7 @@ class Runner:
     def _write(self) -> dict[str, Any]:
         cases = [case for group in self._groups for case in group.cases]
         content = results.document(cases, self._measured, about=self._about, errors=self.errors)
-        results.write(self._path, content)
+        results.write(self.path, content)
         return content
 
 

@@ -1,0 +1,128 @@
+"""The results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.benchmarks.stages import STAGES
+
+Content = Mapping[str, Any]
+_STACKS = ("stock", "airlane")
+
+
+def markdown(content: Content, charts: Mapping[str, str]) -> str:
+    """Return the page of one results file.
+
+    Parameters
+    ----------
+    content
+        The results file.
+    charts
+        Title and file name of each chart beside the page.
+    """
+    about, machine = content["about"], content["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
+    sections = [
+        f"# Benchmark of {about['date'][:10]}, commit {about['commit']}",
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB, "
+        f"{machine['system']}. {versions}.",
+        "How it is measured: [docs/benchmarks.md](../../../docs/benchmarks.md). Times are seconds. "
+        "*Better* is how many times better airlane's median is than stock's.",
+        *(f"![{title}]({file})" for title, file in charts.items()),
+        "## Cases\n\n" + _cases(content),
+        "## Stages\n\nMedian of each stage, milliseconds.\n\n" + _stages(content),
+        "## CPU\n\nCPU milliseconds for each task that does nothing, by part.\n\n"
+        + _cpu_per_task(content),
+        "## Load while measured\n\nCores, that is CPU seconds a second: the stack's own, the "
+        "benchmark's, and everything else on the machine.\n\n" + _loads(content),
+    ]
+    if notes := _notes(content):
+        sections.append("## Notes\n\n" + notes)
+    if content["errors"]:
+        lines = "\n".join(f"- {error.splitlines()[0]}" for error in content["errors"])
+        sections.append("## Not measured\n\n" + lines)
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cases(content: Content) -> str:
+    head = ["Case", "", *(f"{stack} {word}" for stack in _STACKS for word in ("p50", "p95", "n"))]
+    rows = []
+    for name, case in content["cases"].items():
+        figures = []
+        for stack in _STACKS:
+            found = case.get(stack)
+            figures += (
+                [number(found["p50"]), number(found["p95"]), str(found["n"])]
+                if found
+                else ["", "", ""]
+            )
+        better = "" if case["ratio"] is None else f"{case['ratio']:.3g}x"
+        rows.append([f"{case['title']} (`{name}`)", case["unit"], *figures, better])
+    return _table([*head, "Better"], rows)
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits that matter."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _stages(content: Content) -> str:
+    rows = []
+    for name, case in content["cases"].items():
+        for stack in _STACKS:
+            if stages := case["details"].get(stack, {}).get("stages"):
+                cells = [f"{stages[s]['p50'] * 1000:.0f}" if s in stages else "" for s in STAGES]
+                rows.append([f"`{name}` {stack}", *cells])
+    return _table(["", *STAGES], rows)
+
+
+def cpu_per_task(content: Content) -> dict[str, dict[str, float]]:
+    """Return the CPU seconds for a task of each stack by part, workers taken together."""
+    details = content["cases"].get("cpu_per_task", {}).get("details", {})
+    found: dict[str, dict[str, float]] = {}
+    for stack in _STACKS:
+        for part, seconds in details.get(stack, {}).get("cpu_per_task", {}).items():
+            parts = found.setdefault(stack, {})
+            name = "workers" if part.startswith("worker-") else part
+            parts[name] = parts.get(name, 0.0) + seconds
+    return found
+
+
+def _cpu_per_task(content: Content) -> str:
+    found = cpu_per_task(content)
+    names = sorted(
+        {name for parts in found.values() for name in parts},
+        key=lambda name: -max(parts.get(name, 0.0) for parts in found.values()),
+    )
+    rows = [
+        [name, *(f"{parts.get(name, 0.0) * 1000:.1f}" for parts in found.values())]
+        for name in names
+    ]
+    rows.append(["all", *(f"{sum(parts.values()) * 1000:.1f}" for parts in found.values())])
+    return _table(["Part", *found], rows)
+
+
+def _loads(content: Content) -> str:
+    rows = []
+    for name, case in content["cases"].items():
+        for stack in _STACKS:
+            details = case["details"].get(stack, {})
+            if "stack_cpu" in details:
+                loads = [details[k] for k in ("stack_cpu", "benchmark_cpu", "foreign_cpu")]
+                rows.append([f"`{name}` {stack}", *(f"{load:.2f}" for load in loads)])
+    return _table(["", "stack", "benchmark", "foreign"], rows)
+
+
+def _notes(content: Content) -> str:
+    return "\n".join(
+        f"- `{name}`, {stack}: {note}"
+        for name, case in content["cases"].items()
+        for stack in _STACKS
+        for note in case["details"].get(stack, {}).get("notes", ())
+    )

@@ -1,0 +1,152 @@
+"""The benchmark's results file, page, charts and options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_config import queues
+from tests.benchmarks import options, report, tables
+from tests.benchmarks.cases import GROUPS
+from tests.benchmarks.cpu import CpuUse
+from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.plan import Case, Count, Plan
+from tests.benchmarks.stack import STANDARD, WIDE
+
+#: The cases that the targets name.
+NAMED = {
+    *("chain6_idle", "chain40_idle", "heavy10_idle", "heavy_import"),
+    *("chain6_flood_10s", "chain6_flood_1s", "chain6_flood_0s", "chain6_cron200"),
+    *("flood_throughput", "flood_throughput_alone", "talk_gap", "talk_end_to_end"),
+    *("throughput", "cpu_per_task", "event_to_first_task", "idle_cpu"),
+    *("growth_waiting_20k", "growth_runs_1000", "growth_db_1m"),
+}
+CHAIN = Case("chain6_idle", "Six tasks")
+RATE = Case("throughput", "No-ops", "tasks/s", higher_is_better=True)
+COST = Case("cpu_per_task", "CPU", "CPU s")
+
+
+def measured(*samples: float) -> Measurement:
+    use = CpuUse(10.0, {"scheduler": 1.0, "worker-a": 2.0, "worker-b": 1.0}, 0.5, 0.1)
+    stages = {"event to run": [0.01, 0.02], "start to end": [0.05]}
+    return Measurement(list(samples), stages, [use], tasks=4, notes=["seen"])
+
+
+@pytest.fixture
+def content() -> dict:
+    found = {
+        "chain6_idle": {"stock": measured(8, 8), "airlane": measured(0.5, 0.5)},
+        "throughput": {"stock": measured(8), "airlane": measured(16)},
+        "cpu_per_task": {"stock": measured(0.2), "airlane": measured(0.1)},
+    }
+    about = {"date": "2026-01-02T03:04:05+00:00", "commit": "abc1234"}
+    return report.document([CHAIN, RATE, COST], found, about=about, errors=["talk, stock: no\nx"])
+
+
+def test_the_results_file_has_the_form_that_the_targets_are_stated_in(content: dict) -> None:
+    assert {"machine", "versions", "cases", "peers"} <= content.keys()
+    case = content["cases"]["chain6_idle"]
+    assert case["stock"] == {"n": 2, "p50": 8, "p95": 8, "max": 8}
+    assert case["airlane"] == {"n": 2, "p50": 0.5, "p95": 0.5, "max": 0.5}
+    assert case["ratio"] == 16
+    assert content["cases"]["throughput"]["ratio"] == 2
+    assert json.loads(json.dumps(content)) == content
+
+
+def test_details_tell_stages_load_and_samples(content: dict) -> None:
+    details = content["cases"]["chain6_idle"]["details"]["airlane"]
+    assert details["samples"] == [0.5, 0.5]
+    assert details["stages"]["event to run"]["p50"] == 0.015
+    assert details["cpu_per_task"] == {"scheduler": 0.25, "worker-a": 0.5, "worker-b": 0.25}
+    assert details["foreign_cpu"] == 0.05
+
+
+def test_one_stack_alone_has_no_ratio() -> None:
+    found = report.case_result(CHAIN, {"airlane": measured(1.0)})
+    assert found["ratio"] is None
+    assert "stock" not in found
+
+
+def test_rounds_of_a_case_are_taken_together() -> None:
+    first, second = measured(1.0), measured(2.0)
+    first.merge(second)
+    assert first.samples == [1.0, 2.0]
+    assert first.stages["start to end"] == [0.05, 0.05]
+    assert (first.tasks, first.notes, len(first.uses)) == (8, ["seen"], 2)
+
+
+def test_every_case_of_the_targets_is_there() -> None:
+    assert set(options.names(GROUPS)) >= NAMED
+
+
+def test_the_page_shows_every_case_and_what_is_missing(content: dict) -> None:
+    page = tables.markdown(content, {"Urgent": "x-urgent.svg"})
+    assert "| Six tasks (`chain6_idle`) | s | 8 | 8 | 2 | 0.5 | 0.5 | 2 | 16x |" in page
+    assert "![Urgent](x-urgent.svg)" in page
+    assert "| workers | 750.0 | 750.0 |" in page
+    assert "## Not measured\n\n- talk, stock: no\n" in page
+
+
+def test_charts_are_the_same_for_the_same_figures(content: dict, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "r.json"
+    report.write(path, content)
+    files = report.render(path)
+    assert {file.name for file in files} >= {"r.md", "r-urgent.svg", "r-cpu.svg", "r-stages.svg"}
+    before = {file: file.read_bytes() for file in files}
+    report.render(path)
+    assert {file: file.read_bytes() for file in files} == before
+
+
+def test_what_is_chosen() -> None:
+    everything = options.parse([], GROUPS)
+    assert everything.whole
+    assert options.chosen(everything, GROUPS) == sorted(
+        GROUPS, key=lambda group: group.layout.name != STANDARD.name
+    )
+    quick = options.parse(["--quick", "--only", "airlane"], GROUPS)
+    assert quick.stacks == ("airlane",)
+    assert not quick.whole
+    assert 0 < len(options.chosen(quick, GROUPS)) < len(GROUPS)
+    one = options.parse(["--case", "flood_throughput"], GROUPS)
+    assert [group.name for group in options.chosen(one, GROUPS)] == ["chain6_flood_1s"]
+
+
+def test_an_unknown_case_is_refused_with_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--case", "chain7"], GROUPS)
+    said = capsys.readouterr().err
+    assert "expected one of chain6_idle, " in said
+    assert "found chain7" in said
+
+
+def test_quick_takes_fewer_samples() -> None:
+    class Named:
+        name = "stock"
+
+    count = Count(stock=6, airlane=20, quick_stock=2, quick_airlane=5)
+    assert Plan(False, print).samples(Named(), count) == 6  # type: ignore[arg-type]
+    assert Plan(True, print).samples(Named(), count) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", [STANDARD, WIDE], ids=lambda layout: layout.name)
+def test_both_stacks_have_the_same_slots(layout) -> None:
+    fleet = queues.load(layout.queues)
+    assert sum(worker.concurrency for worker in fleet.workers.values()) == layout.slots
+
+
+def test_the_benchmarks_queues_are_the_products() -> None:
+    product, bench = queues.load(), queues.load(STANDARD.queues)
+    assert product.queues.keys() == bench.queues.keys()
+    for name, queue in product.queues.items():
+        other = bench.queues[name]
+        assert (queue.priority, queue.promise, queue.default, queue.task_timeout) == (
+            *(other.priority, other.promise, other.default),
+            other.task_timeout,
+        )
+    for name, worker in product.workers.items():
+        assert bench.workers[name].lends_to == worker.lends_to

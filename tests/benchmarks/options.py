@@ -28,6 +28,8 @@ class Options:
         Where the stacks live; kept when it is named, else temporary.
     out
         The results file.
+    peers
+        Measure other programs too; a whole benchmark does.
     render
         A results file to write the page and the charts of, without measuring.
     """
@@ -37,6 +39,7 @@ class Options:
     stacks: tuple[str, ...] = STACKS
     home: Path | None = None
     out: Path | None = None
+    peers: bool = False
     render: Path | None = None
 
     @property
@@ -60,6 +63,9 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
     parser.add_argument("--only", choices=STACKS, help="measure one stack, without the other")
     parser.add_argument("--home", type=Path, help="folder of the stacks, kept for the next call")
     parser.add_argument("--out", type=Path, help="the results file")
+    parser.add_argument(
+        "--peers", action="store_true", help="other programs too, as when everything is measured"
+    )
     parser.add_argument("--list", action="store_true", help="show the cases and end")
     parser.add_argument(
         "--render", type=Path, metavar="FILE", help="only write a results file's page and charts"
@@ -80,6 +86,7 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
         stacks=(found.only,) if found.only else STACKS,
         home=found.home.resolve() if found.home else None,
         out=found.out.resolve() if found.out else None,
+        peers=found.peers,
         render=found.render,
     )
 

@@ -15,6 +15,7 @@ from tests.benchmarks import report as results
 from tests.benchmarks import runs
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.options import Options
+from tests.benchmarks.peers import results as peers
 from tests.benchmarks.plan import Group, Plan
 from tests.benchmarks.product import AirlaneStack
 from tests.benchmarks.stack import BenchError, Layout, Report, Stack
@@ -52,6 +53,7 @@ class Runner:
         #: The results file.
         self.path = options.out or results.default_path(whole=options.whole)
         self._measured: dict[str, dict[str, Measurement]] = {}
+        self._peers: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
 
     def _say(self, text: str) -> None:
@@ -73,6 +75,9 @@ class Runner:
                 stack.down()
             if not self._options.home:
                 shutil.rmtree(home, ignore_errors=True)
+        if self._options.whole or self._options.peers:
+            self._say("peers: other programs, one after the other")
+            self._peers = peers.run(quick=self._options.quick, progress=self._say)
         return self._write()
 
     def _stack(self, name: str, home: Path) -> Stack:
@@ -120,7 +125,9 @@ class Runner:
 
     def _write(self) -> dict[str, Any]:
         cases = [case for group in self._groups for case in group.cases]
-        content = results.document(cases, self._measured, about=self._about, errors=self.errors)
+        content = results.document(
+            cases, self._measured, about=self._about, errors=self.errors, peers=self._peers
+        )
         results.write(self.path, content)
         return content
 

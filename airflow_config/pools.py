@@ -29,9 +29,28 @@ def desired_pools(fleet: Fleet, counts: Mapping[str, int] | None = None) -> list
     """Return the pool of each queue, for the workers in `counts` (see `Fleet.pool_slots`)."""
     slots = fleet.pool_slots(counts)
     return [
-        DesiredPool(name, slots[name], f"Queue {name}, by airlane. {queue.description}".strip())
+        DesiredPool(
+            name,
+            slots[name] or least(fleet, name),
+            f"Queue {name}, by airlane. {queue.description}".strip(),
+        )
         for name, queue in fleet.queues.items()
     ]
+
+
+def least(fleet: Fleet, queue: str) -> int:
+    """Return the slots of a queue that no worker serves: those of one worker of its own.
+
+    Its tasks are sent and seen waiting, instead of being held back unseen.
+    """
+    serving = [worker for name, worker in fleet.workers.items() if queue in fleet.consumes(name)]
+    own = [worker for worker in serving if worker.home == queue]
+    return min((worker.concurrency for worker in own or serving), default=0)
+
+
+def largest(fleet: Fleet) -> dict[str, int]:
+    """Return how many workers of each class there may be: what `parallelism` is derived from."""
+    return {name: max(worker.local, worker.hosts.max) for name, worker in fleet.workers.items()}
 
 
 def ensure_pools(

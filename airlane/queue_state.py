@@ -9,14 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from celery import Celery
 
+from airflow_config import live_workers
 from airlane.airflow_client import AirflowClient
 from deploy.local.instance import Instance
 from deploy.local.parts import started_fleet
-
-#: Seconds in which live workers answer.
-_INSPECT_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,11 @@ def queue_states(instance: Instance, client: AirflowClient) -> list[QueueState]:
     """Return every queue, highest priority first."""
     fleet = started_fleet(instance)
     pools = client.pools()
-    consumers = _consumers(instance)
     with redis.Redis.from_url(instance.broker_url("operator")) as broker:
         unacked: Counter[str] = Counter()
         for class_name in fleet.workers:
             unacked += _unacked(broker, class_name)
+        live = live_workers.read(broker)
         waiting = {name: int(broker.llen(name)) for name in fleet.queues}
     found = []
     for name, queue in fleet.queues.items():
@@ -84,7 +81,7 @@ def queue_states(instance: Instance, client: AirflowClient) -> list[QueueState]:
                 running=pool.get("running_slots", 0),
                 slots_used=pool.get("occupied_slots", 0),
                 slots_total=pool.get("slots", 0),
-                workers=consumers[name],
+                workers=sum(name in worker.queues for worker in live),
             )
         )
     return found
@@ -101,9 +98,3 @@ def _unacked(broker: redis.Redis, class_name: str) -> Counter[str]:
     """Count by queue what a class's workers hold; kombu keeps (message, exchange, queue)."""
     held: Any = broker.hvals(f"unacked:{class_name}")
     return Counter(json.loads(value)[2] for value in held)
-
-
-def _consumers(instance: Instance) -> Counter[str]:
-    with Celery(broker=instance.broker_url(), set_as_current=False) as app:
-        answers = app.control.inspect(timeout=_INSPECT_TIMEOUT).active_queues() or {}
-    return Counter(queue["name"] for served in answers.values() for queue in served)

@@ -140,6 +140,8 @@ def _show_status(found: Status) -> None:
             part.url or "",
         )
     console.print(table)
+    for queue in found.unserved or ():
+        console.print(f"queue {queue}: no live worker consumes it, its tasks wait")
     if found.healthy:
         console.print("healthy")
     elif any(part.state == "unsupervised" for part in found.parts):

@@ -10,6 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import redis
+
+from airflow_config import live_workers
+from airflow_config.queues import Fleet
 from deploy.local import leftovers
 from deploy.local.instance import Instance
 from deploy.local.parts import Part, parts, started_fleet
@@ -29,6 +33,8 @@ _STATES = {
 }
 _SPAWNED = re.compile(r" INFO spawned: '([\w-]+)' with pid \d+")
 _STARTED = " INFO supervisord started with pid "
+#: Seconds in which the broker answers.
+_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,23 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole stack."""
+    """The whole stack.
+
+    Parameters
+    ----------
+    healthy
+        Whether every part runs.
+    parts, urls
+        Each part; where people log in.
+    unserved
+        Queues that no live worker consumes, highest priority first; None when the broker does
+        not answer. A fleet may have such queues, so it says nothing of health.
+    """
 
     healthy: bool
     parts: list[PartStatus]
     urls: dict[str, str]
+    unserved: list[str] | None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `airlane status --json` prints."""
@@ -64,7 +82,8 @@ def status(instance: Instance) -> Status:
     deploy.local.instance.InstanceError
         When there is no instance.
     """
-    all_parts = parts(instance, started_fleet(instance))
+    fleet = started_fleet(instance)
+    all_parts = parts(instance, fleet)
     supervisor = Supervisor(instance)
     runs = supervisor.pid() is not None
     states = supervisor.states() if runs else _unsupervised(instance)
@@ -77,7 +96,16 @@ def status(instance: Instance) -> Status:
         healthy=all(part.state == "running" for part in found),
         parts=found,
         urls={"airflow": instance.api_url, "flower": instance.flower_url},
+        unserved=_unserved(instance, fleet),
     )
+
+
+def _unserved(instance: Instance, fleet: Fleet) -> list[str] | None:
+    try:
+        with live_workers.connect(instance.broker_url("operator"), _TIMEOUT) as broker:
+            return live_workers.unserved(fleet, live_workers.read(broker))
+    except redis.RedisError:
+        return None
 
 
 def _unsupervised(instance: Instance) -> dict[str, dict[str, Any]]:

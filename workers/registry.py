@@ -1,0 +1,133 @@
+"""A worker tells the registry that it lives, what it consumes and how much it can run.
+
+By Celery's signals: `heartbeat_sent` comes every two seconds from the worker's event loop, so
+that a worker whose loop hangs is not taken for a live one. A worker that is told to stop
+consumes nothing more, but the tasks that it still runs hold slots of their pools: until its end it
+tells how many.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import redis
+from celery.signals import heartbeat_sent, worker_ready, worker_shutdown, worker_shutting_down
+
+from airflow_config import live_workers
+from airflow_config.live_workers import LiveWorker
+
+log = logging.getLogger(__name__)
+
+#: Seconds that the event loop, which starts tasks too, waits for the broker at most.
+TIMEOUT = 1.0
+#: Seconds between beats of a worker that stops.
+BEAT = 2.0
+
+
+class Registration:
+    """The entry of this process in the registry.
+
+    Parameters
+    ----------
+    worker_class
+        The class that it serves.
+    """
+
+    def __init__(self, worker_class: str) -> None:
+        self._worker_class = worker_class
+        self._release = version("airlane")
+        self._consumer: Any = None
+        self._client: redis.Redis | None = None
+        self._stopping = False
+        self._ended = threading.Event()
+        self._reached = True
+
+    def connect(self) -> None:
+        """Have Celery's signals keep the entry."""
+        worker_ready.connect(self._ready, weak=False)
+        heartbeat_sent.connect(self._beat, weak=False)
+        worker_shutting_down.connect(self._stop, weak=False)
+        worker_shutdown.connect(self._end, weak=False)
+
+    def _ready(self, sender: Any = None, **_: object) -> None:
+        self._consumer = sender
+        self._client = live_workers.connect(sender.app.conf.broker_url, TIMEOUT)
+        self._write()
+
+    def _beat(self, **_: object) -> None:
+        if self._consumer is not None and not self._stopping:
+            self._write()
+
+    def _stop(self, **_: object) -> None:
+        # In a signal handler, where the process may be in the middle of anything: the entry is
+        # written by a thread of its own.
+        if self._consumer is not None and not self._stopping:
+            self._stopping = True
+            threading.Thread(target=self._drain, name="airlane-registry", daemon=True).start()
+
+    def _drain(self) -> None:
+        self._write()
+        while not self._ended.wait(BEAT):
+            self._write()
+
+    def _end(self, **_: object) -> None:
+        self._ended.set()
+        if self._client is not None:
+            self._tell(lambda client: live_workers.remove(client, self._consumer.hostname))
+
+    def _write(self) -> None:
+        self._tell(lambda client: live_workers.write(client, self._entry()))
+
+    def _tell(self, words: Any) -> None:
+        """Speak to the broker; a worker must run its tasks also when it does not answer."""
+        try:
+            words(self._client)
+        except Exception as error:
+            if self._reached:
+                log.warning("The registry of live workers is out of reach: %s", error)
+            self._reached = False
+        else:
+            self._reached = True
+
+    def _entry(self) -> LiveWorker:
+        consumer = self._consumer
+        queues: tuple[str, ...] = ()
+        if not self._stopping:
+            queues = tuple(sorted(queue.name for queue in consumer.task_consumer.queues))
+        return LiveWorker(
+            name=consumer.hostname,
+            worker_class=self._worker_class,
+            host=socket.gethostname(),
+            concurrency=consumer.pool.num_processes,
+            queues=queues,
+            held=_running(besides=queues),
+            release=self._release,
+        )
+
+
+def _running(besides: tuple[str, ...]) -> dict[str, int]:
+    """Count the tasks that run, by queue, of queues other than these."""
+    found = Counter(request.delivery_info.get("routing_key") for request in _active())
+    return {name: count for name, count in found.items() if name and name not in besides}
+
+
+def _active() -> list[Any]:
+    from celery.worker import state  # noqa: PLC0415 - the scheduler and Flower come by here too
+
+    while True:
+        try:
+            return list(state.active_requests)
+        except RuntimeError:
+            # a task ended in the meantime, in another thread
+            continue
+
+
+def connect(worker_class: str | None) -> None:
+    """Have a worker of this class tell that it lives; nothing happens in other processes."""
+    if worker_class is not None:
+        Registration(worker_class).connect()

@@ -8,8 +8,8 @@ from types import FrameType
 
 from tests.benchmarks import options, report
 from tests.benchmarks.cases import GROUPS
+from tests.benchmarks.errors import BenchError
 from tests.benchmarks.runner import Runner
-from tests.benchmarks.stack import BenchError
 
 
 def _say(text: str) -> None:

@@ -7,12 +7,10 @@ from typing import Any
 
 import httpx
 
+from tests.benchmarks.errors import ApiError
+
 #: Seconds for one call: a flooded API server is slow, and that is part of what is measured.
 _TIMEOUT = 120
-
-
-class ApiError(Exception):
-    """The API refused a call; the text holds its answer."""
 
 
 class Api:

@@ -63,9 +63,7 @@ def present(stack: Stack, dag_ids: list[str], schedule: str | None) -> Iterator[
     finally:
         # what no file defines any more must not be started either
         stack.metadata.execute("UPDATE dag SET is_paused = true WHERE dag_id = ANY(%s)", (dag_ids,))
-        try:
-            stack.await_idle()
-        finally:
-            for file in files:
-                file.unlink(missing_ok=True)
-            stack.restart_dag_processor()
+        for file in files:
+            file.unlink(missing_ok=True)
+        stack.restart_dag_processor()
+        stack.clear()

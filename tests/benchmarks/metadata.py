@@ -88,6 +88,15 @@ class Metadata:
         """Count runs and tasks that are not over, but those of some DAGs."""
         return self.number(_ACTIVE, {"besides": list(besides)})
 
+    def active_runs(self, besides: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Return the runs that are not over, as DAG and run id, but those of some DAGs."""
+        found = self.rows(
+            "SELECT dag_id, run_id FROM dag_run WHERE state IN ('queued', 'running') "
+            "AND dag_id <> ALL(%s)",
+            (list(besides),),
+        )
+        return [(dag_id, run_id) for dag_id, run_id in found]
+
     def known_dags(self) -> set[str]:
         """Return the DAGs that a scheduler can run now."""
         return {

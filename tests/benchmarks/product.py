@@ -15,8 +15,9 @@ from deploy.local.instance import Instance
 from deploy.local.site import Site
 from deploy.local.supervisor import Supervisor
 from tests.benchmarks.api import Api, token
+from tests.benchmarks.errors import BenchError
 from tests.benchmarks.metadata import Metadata
-from tests.benchmarks.stack import BenchError, Layout, Report, Stack, clean_environment
+from tests.benchmarks.stack import Layout, Report, Stack, clean_environment
 
 _UP_DEADLINE = 420
 _DOWN_DEADLINE = 180

@@ -10,18 +10,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psycopg
+import redis
+
 from tests.benchmarks import options as choice
 from tests.benchmarks import report as results
 from tests.benchmarks import runs
+from tests.benchmarks.errors import BenchError
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.options import Options
 from tests.benchmarks.peers import results as peers
 from tests.benchmarks.plan import Group, Plan
 from tests.benchmarks.product import AirlaneStack
-from tests.benchmarks.stack import BenchError, Layout, Report, Stack
+from tests.benchmarks.stack import Layout, Report, Stack
 from tests.benchmarks.stock import StockStack
 
 _KINDS: dict[str, type[Stack]] = {"stock": StockStack, "airlane": AirlaneStack}
+#: What makes a case fail, and not the benchmark.
+_FAILURES = (BenchError, httpx.HTTPError, psycopg.Error, redis.RedisError)
 _DAGS = Path(__file__).parent / "dags"
 
 
@@ -115,13 +122,25 @@ class Runner:
                 known = self._measured.setdefault(name, {})
                 known.setdefault(stack.name, Measurement()).merge(found)
                 self._say(f"  {name}: {_shown(found)}")
-        except BenchError as error:
+        except _FAILURES as error:
             # the other cases can be measured all the same
             text = f"{group.name}, {stack.name}: {error}"
             self.errors.append(text)
             self._say(f"  NOT MEASURED: {text}")
+            self._recover(stack)
         finally:
             stack.rest()
+
+    def _recover(self, stack: Stack) -> None:
+        """Leave nothing of a case that failed to the next one."""
+        try:
+            stack.clear()
+        except _FAILURES as error:
+            self._say(f"  {stack.name} starts anew: {error}")
+            layout = stack.layout
+            assert layout is not None
+            stack.down()
+            stack.up(layout)
 
     def _write(self) -> dict[str, Any]:
         cases = [case for group in self._groups for case in group.cases]

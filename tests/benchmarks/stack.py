@@ -17,6 +17,7 @@ import redis
 
 from deploy.local import leftovers
 from tests.benchmarks.api import Api
+from tests.benchmarks.errors import BenchError, TooLateError
 from tests.benchmarks.metadata import Metadata
 
 #: Variables of the caller that would make a stack another one.
@@ -31,10 +32,6 @@ _Client = TypeVar("_Client")
 
 #: Says a line of progress.
 Report = Callable[[str], None]
-
-
-class BenchError(Exception):
-    """A stack or a case did not do what it must; the text says what was expected and found."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,11 @@ WIDE = Layout("wide", _HERE / "queues-wide.yaml", 136, parallelism=136)
 def await_true(
     condition: Callable[[], bool], deadline: float, what: str, look: float = _LOOK
 ) -> None:
-    """Await a condition, or raise `BenchError` when it does not come true in time."""
+    """Await a condition, or raise `TooLateError` when it does not come true in time."""
     end = time.monotonic() + deadline
     while not condition():
         if time.monotonic() > end:
-            raise BenchError(f"expected {what} within {deadline:.0f} s, found it not so")
+            raise TooLateError(f"expected {what} within {deadline:.0f} s, found it not so")
         time.sleep(look)
 
 
@@ -141,6 +138,7 @@ class Stack(ABC):
         self._start(layout)
         self._api, self._metadata, self._broker = self._connect()
         self.await_dags({file.stem for file in (_HERE / "dags").glob("*.py")})
+        self.clear()  # of an interrupted benchmark in the same folder
         self.report(f"{self.name}: up ({layout.name}, {time.monotonic() - start:.0f} s)")
 
     def down(self) -> None:
@@ -195,6 +193,12 @@ class Stack(ABC):
             return self.metadata.active(self.permanent) == 0 and self.waiting_messages() == 0
 
         await_true(idle, deadline, f"{self.name} to be idle")
+
+    def clear(self) -> None:
+        """Give up every run that is not over, and await that nothing is at work."""
+        for dag_id, run_id in self.metadata.active_runs(self.permanent):
+            self.api.fail_run(dag_id, run_id)
+        self.await_idle()
 
     def _processes(self) -> list[psutil.Process]:
         return leftovers.find(self.folder)

@@ -24,8 +24,9 @@ from deploy.local.caller import passed_on
 from deploy.local.ports import free_port
 from deploy.local.stack import last_lines
 from tests.benchmarks.api import Api, token
+from tests.benchmarks.errors import BenchError
 from tests.benchmarks.metadata import Metadata
-from tests.benchmarks.stack import BenchError, Layout, Report, Stack, await_true
+from tests.benchmarks.stack import Layout, Report, Stack, await_true
 
 #: The queue that Airflow's tasks have when nobody names one.
 QUEUE = "default"

@@ -104,7 +104,7 @@ def test_what_is_chosen() -> None:
     everything = options.parse([], GROUPS)
     assert everything.whole
     assert options.chosen(everything, GROUPS) == sorted(
-        GROUPS, key=lambda group: group.layout.name != STANDARD.name
+        GROUPS, key=lambda group: group.layout.name != GROUPS[0].layout.name
     )
     quick = options.parse(["--quick", "--only", "airlane"], GROUPS)
     assert quick.stacks == ("airlane",)
@@ -120,7 +120,7 @@ def test_an_unknown_case_is_refused_with_those_there_are(
     with pytest.raises(SystemExit):
         options.parse(["--case", "chain7"], GROUPS)
     said = capsys.readouterr().err
-    assert "expected one of chain6_idle, " in said
+    assert "expected one of talk_gap, " in said
     assert "found chain7" in said
 
 

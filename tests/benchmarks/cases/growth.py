@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.benchmarks import dag_files, history, runs
-from tests.benchmarks.cases.floods import LIMIT, Flood, end_flood
+from tests.benchmarks.cases.floods import LIMIT, Flood
 from tests.benchmarks.cpu import CpuMeter
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.plan import CORES, Case, Count, Group, Plan
@@ -21,16 +21,15 @@ _FILES = (50, 200, 500)
 #: Groups whose sizes are written out.
 _PLAIN = ("growth_runs", "growth_files")
 #: Beside a backlog stock takes minutes for a run.
-_COUNT = Count(stock=2, airlane=20, quick_stock=1, quick_airlane=5, seconds=90)
+_COUNT = Count(stock=2, airlane=20, quick_stock=1, quick_airlane=5, seconds=60)
 _IDLE_COUNT = Count(stock=5, airlane=20, quick_stock=2, quick_airlane=5, seconds=90)
 
 
 def _waiting(stack: Stack, plan: Plan) -> dict[str, Measurement]:
-    found: dict[str, Measurement] = {}
-    started: list[str] = []
+    found = {}
     try:
         for total, added in _WAITING:
-            started += Flood(added, 1_000, 10).start(stack, _DAG)
+            Flood(added, 1_000, 10).start(stack, _DAG)
             await_true(
                 # those that run or have ended while the others were made
                 lambda total=total: stack.metadata.waiting_tasks([_DAG]) >= total * 0.9,  # type: ignore[misc]
@@ -43,7 +42,7 @@ def _waiting(stack: Stack, plan: Plan) -> dict[str, Measurement]:
             )
             plan.report(f"  growth, {total} waiting: done")
     finally:
-        end_flood(stack, started, _DAG)
+        stack.clear()
     return found
 
 
@@ -65,7 +64,7 @@ def _running(stack: Stack, plan: Plan) -> dict[str, Measurement]:
             )
             plan.report(f"  growth, {total} runs: done")
     finally:
-        end_flood(stack, started, _DAG)
+        stack.clear()
     return found
 
 
@@ -84,9 +83,9 @@ def _files(stack: Stack, plan: Plan) -> dict[str, Measurement]:
     found = {}
     for total in _FILES:
         with dag_files.present(stack, dag_files.names("file", total), None):
-            time.sleep(plan.seconds(30, 10))  # the first reading of all is over
+            time.sleep(plan.seconds(15, 10))  # the first reading of all is over
             meter = CpuMeter(stack.folder)
-            time.sleep(plan.seconds(64, 32))
+            time.sleep(plan.seconds(35, 32))
             use = meter.read()
         parser = use.parts.get("dag-processor", 0.0) / use.elapsed
         found[_case("growth_files", total)] = Measurement([parser], uses=[use])

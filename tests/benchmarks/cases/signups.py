@@ -164,6 +164,7 @@ GROUPS = (
             Case("signup_decision", "From a sign-up to its decision in the stream, idle"),
         ),
         _first_task,
+        rounds=1,
     ),
     Group(
         "signups",

@@ -8,9 +8,10 @@ from statistics import fmean
 from tests.benchmarks import dag_files, stages
 from tests.benchmarks.cases.cron import DAGS, EACH_MINUTE, await_minute
 from tests.benchmarks.cpu import CpuMeter
+from tests.benchmarks.errors import BenchError
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.plan import Case, Group, Plan
-from tests.benchmarks.stack import WIDE, BenchError, Stack, await_true
+from tests.benchmarks.stack import WIDE, Stack, await_true
 from tests.benchmarks.stages import RunTimes
 
 _DAG = "talk"

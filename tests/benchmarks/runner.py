@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import redis
 
+from deploy.local import leftovers
 from tests.benchmarks import options as choice
 from tests.benchmarks import report as results
 from tests.benchmarks import runs
@@ -29,6 +32,7 @@ from tests.benchmarks.stock import StockStack
 _KINDS: dict[str, type[Stack]] = {"stock": StockStack, "airlane": AirlaneStack}
 #: What makes a case fail, and not the benchmark.
 _FAILURES = (BenchError, httpx.HTTPError, psycopg.Error, redis.RedisError)
+_PREFIX, _PID = "airlane-bench-", "benchmark.pid"
 _DAGS = Path(__file__).parent / "dags"
 
 
@@ -68,8 +72,10 @@ class Runner:
 
     def run(self) -> dict[str, Any]:
         """Measure, and return the results file's content, which is written after each turn."""
-        home = self._options.home or Path(tempfile.mkdtemp(prefix="airlane-bench-"))
+        end_abandoned(self._say)
+        home = self._options.home or Path(tempfile.mkdtemp(prefix=_PREFIX))
         home.mkdir(parents=True, exist_ok=True)
+        (home / _PID).write_text(str(os.getpid()))
         self._say(f"stacks in {home}, results in {self.path}")
         stacks = [self._stack(name, home) for name in self._options.stacks]
         try:
@@ -149,6 +155,27 @@ class Runner:
         )
         results.write(self.path, content)
         return content
+
+
+def end_abandoned(report: Report) -> None:
+    """End the stacks of a benchmark that was killed before it could stop them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            if folder.stat().st_uid != os.getuid() or _runs(int((folder / _PID).read_text())):
+                continue
+        except (OSError, ValueError):
+            continue
+        report(f"ending what a benchmark that was killed has left in {folder}")
+        for name in _KINDS:
+            leftovers.end(leftovers.find(folder / name), grace=5)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "tests.benchmarks" in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
 
 
 def _shown(found: Measurement) -> str:

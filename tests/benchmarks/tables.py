@@ -37,6 +37,8 @@ def markdown(content: Content, charts: Mapping[str, str]) -> str:
         "## Load while measured\n\nCores, that is CPU seconds a second: the stack's own, the "
         "benchmark's, and everything else on the machine.\n\n" + _loads(content),
     ]
+    if content["peers"]:
+        sections.append("## Other programs\n\n" + _peers(content))
     if notes := _notes(content):
         sections.append("## Notes\n\n" + notes)
     if content["errors"]:
@@ -117,6 +119,39 @@ def _loads(content: Content) -> str:
                 loads = [details[k] for k in ("stack_cpu", "benchmark_cpu", "foreign_cpu")]
                 rows.append([f"`{name}` {stack}", *(f"{load:.2f}" for load in loads)])
     return _table(["", "stack", "benchmark", "foreign"], rows)
+
+
+def _peers(content: Content) -> str:
+    own = {
+        stack: {
+            "version": content["versions"]["apache-airflow"],
+            "chain6_idle": content["cases"].get("chain6_idle", {}).get(stack),
+            "chain6_flood_2000": content["cases"].get("chain6_flood_1s", {}).get(stack),
+            "isolation": "a process for each task",
+            "durability": "every state in PostgreSQL, synchronous commit",
+        }
+        for stack in _STACKS
+    }
+    rows = []
+    for name, peer in {**own, **content["peers"]}.items():
+        times = []
+        for case in ("chain6_idle", "chain6_flood_2000"):
+            found = peer.get(case)
+            times += [number(found["p50"]), number(found["p95"])] if found else ["", ""]
+        kill = peer.get("after_kill") or {}
+        went_on = {True: "yes", False: "no"}.get(kill.get("went_on"), "")  # type: ignore[arg-type]
+        if went_on == "yes":
+            went_on += f", {number(kill['seconds'])} s"
+        words = [str(peer.get(key) or "") for key in ("isolation", "durability", "note")]
+        rows.append([f"{name} {peer['version'] or ''}".strip(), *times, went_on, *words])
+    return _table(
+        [
+            "6 trivial steps in a row, seconds",
+            *("idle p50", "p95", "beside 2,000 batch tasks p50", "p95"),
+            *("goes on after kill -9", "Isolation", "Durability", "Note"),
+        ],
+        rows,
+    )
 
 
 def _notes(content: Content) -> str:

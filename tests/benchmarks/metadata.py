@@ -11,7 +11,10 @@ from tests.benchmarks.stages import RunTimes, StepTimes
 _RUN = "SELECT queued_at, end_date, state FROM dag_run WHERE dag_id = %s AND run_id = %s"
 _STEPS = """
     SELECT task_id, map_index, scheduled_dttm, queued_dttm, start_date, end_date
-    FROM task_instance WHERE dag_id = %s AND run_id = %s AND start_date IS NOT NULL
+    FROM task_instance WHERE dag_id = %s AND run_id = %s
+    -- not what was skipped, or ended without a worker
+    AND scheduled_dttm IS NOT NULL AND queued_dttm IS NOT NULL
+    AND start_date IS NOT NULL AND end_date IS NOT NULL
 """
 #: What a run leaves behind that must be gone before something else is measured.
 _ACTIVE = """
@@ -61,7 +64,7 @@ class Metadata:
         steps = tuple(
             StepTimes(
                 task_id if index < 0 else f"{task_id}[{index}]",
-                *(moment.timestamp() if moment else float("nan") for moment in moments),
+                *(moment.timestamp() for moment in moments),
             )
             for task_id, index, *moments in self.rows(_STEPS, (dag_id, run_id))
         )

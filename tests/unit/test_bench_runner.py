@@ -12,8 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytest.importorskip("tests.benchmarks.peers.results")
-
 from tests.benchmarks import runner
 from tests.benchmarks.stack import Stack
 from tests.benchmarks.stock import StockStack

@@ -50,7 +50,14 @@ def test_a_peer_says_what_it_isolates_and_what_it_keeps(peer: Peer) -> None:
 
 
 def test_every_folder_with_a_lock_is_a_peer() -> None:
-    assert {lock.parent.name for lock in LOCKS} == set(PEERS)
+    assert {lock.parent.name for lock in LOCKS} == {peer.folder.name for peer in PEERS.values()}
+
+
+def test_a_variant_shares_the_environment_and_says_what_differs() -> None:
+    base, variant = PEERS["dbos"], PEERS["dbos-poll-0.1s"]
+    assert variant.lock == base.lock
+    assert variant.settings
+    assert variant.note != base.note
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.parent.name)

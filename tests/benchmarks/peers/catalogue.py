@@ -6,5 +6,15 @@ from tests.benchmarks.peers import celery, dagster, dbos, prefect, procrastinate
 from tests.benchmarks.peers.peer import Peer
 
 PEERS: dict[str, Peer] = {
-    module.PEER.name: module.PEER for module in (celery, procrastinate, dbos, prefect, dagster)
+    peer.name: peer
+    for peer in (
+        celery.PEER,
+        procrastinate.PEER,
+        procrastinate.FAST,
+        dbos.PEER,
+        dbos.FAST,
+        prefect.PEER,
+        prefect.FAST,
+        dagster.PEER,
+    )
 }

@@ -166,6 +166,7 @@ def measure(
     """
     progress(f"{peer.name}: starting")
     with Stack(folder, python, peer.folder) as stack:
+        stack.env |= peer.settings
         peer.start(stack)
         with Driver(stack) as driver:
             measurement = Measurement(peer, stack, driver, plan)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.benchmarks.peers.stack import Stack
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Peer:
-    """One peer. Its folder has its name, its requirements, and the programs of its environment."""
+    """One peer. Its folder has its requirements and the programs of its environment."""
 
     name: str
     #: The distribution whose version is shown.
@@ -30,11 +30,20 @@ class Peer:
     start: Callable[[Stack], None]
     #: The parts in which the steps of the chain run; the others serve them.
     workers: tuple[str, ...]
+    #: Variables of its parts, beside those that every peer has.
+    settings: Mapping[str, str] = field(default_factory=dict)
+    #: The peer of which this one is a variant; they share a folder and an environment.
+    base: str = ""
+
+    def variant(self, suffix: str, note: str, **settings: str) -> Peer:
+        """Return the same peer with other settings."""
+        name = f"{self.name}-{suffix}"
+        return replace(self, name=name, base=self.name, settings=settings, note=note)
 
     @property
     def folder(self) -> Path:
         """Where its requirements and programs are."""
-        return FOLDER / self.name
+        return FOLDER / (self.base or self.name)
 
     @property
     def lock(self) -> Path:

@@ -42,7 +42,7 @@ def install(names: Iterable[str] = (), *, home: Path = HOME) -> dict[str, str]:
     failed = {}
     for peer in chosen(names):
         try:
-            environment.ensure(home / peer.name / "venv", peer.lock)
+            environment.ensure(_environment(peer, home), peer.lock)
         except UnavailableError as error:
             failed[peer.name] = str(error)
     return failed
@@ -76,11 +76,12 @@ def run(
     dict
         Name to figures, in seconds. What could not be measured is None, and `note` says why.
     """
+    home = home.resolve()
     plan = QUICK if quick else FULL
     cases = cases or plan.cases
     results = {}
     for peer in chosen(names):
-        folder = home.resolve() / peer.name
+        folder = home / peer.name
         result: dict[str, Any] = {
             "version": None,
             "isolation": peer.isolation,
@@ -91,7 +92,7 @@ def run(
         try:
             progress(f"{peer.name}: environment")
             with _alone(folder):
-                python = environment.ensure(folder / "venv", peer.lock)
+                python = environment.ensure(_environment(peer, home), peer.lock)
                 result["version"] = environment.version(python, peer.package)
                 # one by one: what was measured before a failure stays
                 result.update(measure(peer, python, folder / "data", plan, cases, progress))
@@ -100,6 +101,10 @@ def run(
             result["note"] += f" Not measured: {error}"
         results[peer.name] = result
     return results
+
+
+def _environment(peer: Peer, home: Path) -> Path:
+    return home / peer.folder.name / "venv"
 
 
 @contextmanager

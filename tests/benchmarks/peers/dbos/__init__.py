@@ -27,3 +27,4 @@ PEER = Peer(
     start=_start,
     workers=("urgent",),
 )
+FAST = PEER.variant("poll-0.1s", "As dbos, with a poll of 0.1 s.", PEER_POLL="0.1")

@@ -48,7 +48,9 @@ def work(queue: str) -> None:
     DBOS(config=config)
     DBOS.listen_queues([queue])
     DBOS.launch()
-    DBOS.register_queue(queue, worker_concurrency=SLOTS)
+    # one second is the default
+    poll = float(os.environ.get("PEER_POLL", "1"))
+    DBOS.register_queue(queue, worker_concurrency=SLOTS, polling_interval_sec=poll)
     print(f"serving {queue}", flush=True)  # noqa: T201 - by which it is known to be ready
     threading.Event().wait()
 

@@ -36,8 +36,14 @@ PEER = Peer(
     note=(
         "Work pool and worker of its own for the chain; settings as they come (a worker asks for "
         "flow runs every 10 s with some scatter, looking ahead). The flood is flow runs of one "
-        "task each. From the request for the flow run to its recorded end."
+        "task each; their pool is paused while they are submitted. From the request for the "
+        "flow run to its recorded end."
     ),
     start=_start,
     workers=("urgent",),
+)
+FAST = PEER.variant(
+    "poll-0.5s",
+    "As prefect, with a worker that asks every 0.5 s.",
+    PREFECT_WORKER_QUERY_SECONDS="0.5",
 )

@@ -11,6 +11,7 @@ from typing import Any
 import lines
 import steps
 from prefect import flow, get_client, task
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
@@ -87,7 +88,10 @@ def drive() -> None:
             await asyncio.gather(*(one() for _ in range(count)))
 
     def flood(count: int, seconds: float) -> None:
+        # the flow runs' processes would take the CPU from their own submission
+        client.update_work_pool("batch", WorkPoolUpdate(is_paused=True))
         asyncio.run(submit(count, seconds))
+        client.update_work_pool("batch", WorkPoolUpdate(is_paused=False))
 
     def waiting() -> int:
         return asyncio.run(count_waiting())

@@ -24,9 +24,15 @@ PEER = Peer(
     ),
     note=(
         "Queue and worker of its own for the chain; each step defers the next one; "
-        "LISTEN/NOTIFY on, poll of 5 s, as they come. From defer() to the event `succeeded` of "
-        "the last step."
+        "LISTEN/NOTIFY on, poll of 5 s, as they come: a notice that arrives while a worker fetches "
+        "is dropped (_fetch_and_process_jobs in procrastinate 3.10.0), and that step then waits "
+        "for the poll. From defer() to the event `succeeded` of the last step."
     ),
     start=_start,
     workers=("urgent",),
+)
+FAST = PEER.variant(
+    "poll-0.1s",
+    "As procrastinate, with a poll of 0.1 s.",
+    PROCRASTINATE_WORKER_FETCH_JOB_POLLING_INTERVAL="0.1",
 )

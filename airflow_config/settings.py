@@ -118,7 +118,7 @@ def _common(fleet: Fleet, place: Place) -> Settings:
     return {
         "core": {
             "dags_folder": str(place.root / "dags"),
-            "executor": "CeleryExecutor",
+            "executor": "airflow_config.executor.AirlaneExecutor",
             "load_examples": "False",
             # The name as it is: a look-up of the full name can take seconds without a resolver.
             "hostname_callable": "socket.gethostname",
@@ -224,8 +224,8 @@ def _control(fleet: Fleet, place: Place) -> Settings:
             "session_lifetime_minutes": "720",
         },
         "scheduler": {
-            # Seconds of sleep after a loop with nothing to do: each step of a run waits for it.
-            "scheduler_idle_sleep_time": "0.05",
+            # The executor waits for changes itself; a sleep here would come on top.
+            "scheduler_idle_sleep_time": "0",
             "task_instance_heartbeat_timeout_detection_interval": str(HEARTBEAT_CHECK),
             # Also the life of the token that a message carries, so that an old message that was
             # sent again cannot start its task a second time.

@@ -15,14 +15,22 @@ import psycopg
 _INSERT_RUN = """
 INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id, clear_number,
                      updated_at)
-VALUES ('d', %s, %s, 'manual', now(), (SELECT max(id) FROM log_template), 0, now())
+VALUES (%s, %s, %s, 'manual', now(), (SELECT max(id) FROM log_template), 0, now())
 """
 _INSERT_TASK = """
 INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
                            hostname, unixname, pool, pool_slots, queue, priority_weight,
                            custom_operator_name, executor_config, span_status, updated_at)
-VALUES (gen_random_uuid(), %s, 'd', %s, -1, %s, 1, 0, '', '', 'default_pool', 1, 'batch', 1, '',
+VALUES (gen_random_uuid(), %s, %s, %s, -1, %s, 1, 0, '', '', 'default_pool', 1, 'batch', %s, '',
         '\\x80057d942e', 'unset', now())
+"""
+
+_INSERT_BUNDLE = "INSERT INTO dag_bundle (name, active) VALUES ('b', true) ON CONFLICT DO NOTHING"
+_INSERT_DAG = """
+INSERT INTO dag (dag_id, is_paused, is_stale, max_active_tasks, max_active_runs,
+                 max_consecutive_failed_dag_runs, has_task_concurrency_limits, fail_fast,
+                 has_import_errors, bundle_name, timetable_type, partition_mapper_info)
+VALUES (%s, false, false, 16, 16, 0, false, false, false, 'b', '', '{}')
 """
 
 
@@ -59,13 +67,24 @@ def airflow_orm(url: str) -> Iterator[None]:
         speak_to(before)
 
 
-def insert_run(connection: psycopg.Connection, run_id: str, state: str) -> None:
-    """Add a run of the DAG `d`, whose DAG is not there."""
-    connection.execute(_INSERT_RUN, [run_id, state])
+def insert_dag(connection: psycopg.Connection, dag_id: str) -> None:
+    """Add a DAG that is not paused, without tasks."""
+    connection.execute(_INSERT_BUNDLE)
+    connection.execute(_INSERT_DAG, [dag_id])
+
+
+def insert_run(connection: psycopg.Connection, run_id: str, state: str, dag_id: str = "d") -> None:
+    """Add a run; its DAG need not be there."""
+    connection.execute(_INSERT_RUN, [dag_id, run_id, state])
 
 
 def insert_task(
-    connection: psycopg.Connection, task_id: str, run_id: str, state: str | None
+    connection: psycopg.Connection,
+    task_id: str,
+    run_id: str,
+    state: str | None,
+    dag_id: str = "d",
+    weight: int = 1,
 ) -> None:
-    """Add a task to a run of the DAG `d`."""
-    connection.execute(_INSERT_TASK, [task_id, run_id, state])
+    """Add a task to a run."""
+    connection.execute(_INSERT_TASK, [task_id, dag_id, run_id, state, weight])

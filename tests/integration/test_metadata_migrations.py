@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from airflow_config import metadata
-from tests.metadata_database import insert_run, insert_task, migrate_airflow
+from tests.metadata_database import insert_dag, insert_run, insert_task, migrate_airflow
 from tests.servers import PostgresServer
 
 CHANNEL = "airlane_scheduler"
@@ -177,3 +177,11 @@ def test_two_at_once_wait_for_each_other(metadata_url: str) -> None:
     for thread in threads:
         thread.join()
     assert sorted(map(len, changes)) == [0, 1]
+
+
+def test_the_end_of_a_pause_wakes(writer, heard) -> None:
+    insert_dag(writer, "d")
+    writer.execute("UPDATE dag SET is_paused = true")
+    assert told(heard, writer) == []
+    writer.execute("UPDATE dag SET is_paused = false")
+    assert told(heard, writer) == [{"kind": "dag", "dag_id": "d", "run_id": ""}]

@@ -14,7 +14,12 @@ branch_labels = None
 depends_on = None
 
 #: Triggers and indexes that this revision makes; each statement may run twice.
-OBJECTS = ("airlane_run_created", "airlane_run_queued", "airlane_task_changed")
+OBJECTS = (
+    "airlane_run_created",
+    "airlane_run_queued",
+    "airlane_task_changed",
+    "airlane_dag_unpaused",
+)
 
 # Ids are 250 characters at most: never near the 8,000 bytes that a notification may have.
 _FUNCTION = """
@@ -31,7 +36,25 @@ END
 $$
 """
 
+# A pause ends: its runs go on, though nothing else changed in them.
+_UNPAUSED = """
+CREATE OR REPLACE FUNCTION airlane_wake_scheduler_for_dag() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify(
+        'airlane_scheduler',
+        json_build_object('kind', 'dag', 'dag_id', NEW.dag_id, 'run_id', '')::text
+    );
+    RETURN NULL;
+END
+$$
+"""
+
 _TRIGGERS = (
+    """
+    CREATE OR REPLACE TRIGGER airlane_dag_unpaused AFTER UPDATE OF is_paused ON dag FOR EACH ROW
+    WHEN (OLD.is_paused AND NOT NEW.is_paused)
+    EXECUTE FUNCTION airlane_wake_scheduler_for_dag()
+    """,
     """
     CREATE OR REPLACE TRIGGER airlane_run_created AFTER INSERT ON dag_run FOR EACH ROW
     WHEN (NEW.state IN ('queued', 'running'))
@@ -65,10 +88,11 @@ _TRIGGERS = (
 
 def upgrade() -> None:
     """Make the function and its triggers."""
-    for statement in (_FUNCTION, *_TRIGGERS):
+    for statement in (_FUNCTION, _UNPAUSED, *_TRIGGERS):
         op.execute(statement)
 
 
 def downgrade() -> None:
-    """Drop the function, and with it its triggers."""
+    """Drop the functions, and with them their triggers."""
     op.execute("DROP FUNCTION IF EXISTS airlane_wake_scheduler CASCADE")
+    op.execute("DROP FUNCTION IF EXISTS airlane_wake_scheduler_for_dag CASCADE")

@@ -1,0 +1,192 @@
+"""Which DagRuns the scheduler's next loop examines, and when: urgent ones at once, batch in turn.
+
+Airflow gives DagRuns no priority: each loop examines the 20 that it has not seen for the longest
+time, and reads all task instances of each. So urgent runs wait for batch runs in which nothing
+happened. Here a run is examined because something changed in it. An urgent change is looked at
+at once. Batch changes are gathered and get a share of the scheduler's time, the rest of it being
+free for what is urgent.
+
+Only bookkeeping: no database and no Airflow, so that its rules can be tested by themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from airflow_config.wakeup import Change
+
+#: (dag_id, run_id)
+Run = tuple[str, str]
+
+#: Seconds that the scheduler waits at most when nothing is to be done: the limit of how late a
+#: time comes true that nobody tells (a retry's delay, a schedule's date).
+IDLE = 1.0
+#: Seconds between two batch passes, at least: changes of many batch tasks are one pass.
+GATHER = 0.1
+#: A batch pass that took t seconds is followed by this many times t without one: while urgent
+#: runs are on their way, and when none is.
+URGENT_REST, BATCH_REST = 4.0, 0.5
+#: Seconds after its last sign for which an urgent run counts as on its way.
+URGENT_ACTIVE = 10.0
+#: Task instances that the batch runs of one pass may have together; one run is always taken.
+BATCH_SIZE = 400
+#: Task instances from which on a run is looked at before it is examined.
+LARGE = 25
+#: Seconds before a run that another scheduler or a request held locked is tried again.
+LOCKED_RETRY = 0.05
+#: Runs remembered; beyond that, those not seen for the longest time are looked up again.
+_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a run: the band of its most urgent task, and how many tasks it has."""
+
+    band: int
+    size: int
+
+
+class Agenda:
+    """The changed runs.
+
+    Parameters
+    ----------
+    batch_band
+        Priority of the default queue; runs above it are urgent.
+    clock
+        Gives seconds; for tests.
+    """
+
+    def __init__(self, batch_band: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._batch_band = batch_band
+        self._clock = clock
+        self._profiles: OrderedDict[Run, Profile] = OrderedDict()
+        self._changed: dict[Run, None] = {}
+        self._retry_at: dict[Run, float] = {}
+        self._batch_due = 0.0
+        self._urgent_seen = float("-inf")
+        #: Runs were created or cleared: look for queued ones.
+        self.new_runs: dict[Run, None] = {}
+        #: More is known to be left than the last loop took.
+        self.unfinished = False
+
+    def note(self, changes: Iterable[Change]) -> None:
+        """Take over what the database told."""
+        for change in changes:
+            run = (change.dag_id, change.run_id)
+            if change.kind == "run":
+                self.new_runs[run] = None
+            if change.run_id:
+                self.touch(run)
+
+    def touch(self, run: Run) -> None:
+        """Put a run on the agenda."""
+        self._changed[run] = None
+        if self.is_urgent(run):
+            self._urgent_seen = self._clock()
+
+    def is_urgent(self, run: Run) -> bool:
+        """Tell whether a run goes first; so does one that is not known yet, until it is."""
+        profile = self._profiles.get(run)
+        return profile is None or profile.band > self._batch_band
+
+    def is_large(self, run: Run) -> bool:
+        """Tell whether a batch run has so many tasks that examining it in vain costs."""
+        profile = self._profiles.get(run)
+        return profile is not None and not self.is_urgent(run) and profile.size >= LARGE
+
+    def band(self, run: Run) -> int:
+        """Return the band of a run; 0 while it is not known."""
+        profile = self._profiles.get(run)
+        return profile.band if profile else 0
+
+    def patience(self) -> float:
+        """Return how many seconds the scheduler may wait for a change."""
+        now = self._clock()
+        if self.unfinished or self.new_runs:
+            return 0.0
+        wait = IDLE
+        for run in self._changed:
+            due = self._retry_at.get(run, now) if self.is_urgent(run) else self._batch_due
+            wait = min(wait, due - now)
+        return max(0.0, wait)
+
+    def unknown(self, runs: Iterable[Run]) -> list[Run]:
+        """Return those whose profile must be looked up."""
+        return [run for run in runs if run not in self._profiles]
+
+    def learn(self, profiles: Mapping[Run, Profile]) -> None:
+        """Remember profiles."""
+        self._profiles.update(profiles)
+        while len(self._profiles) > _REMEMBERED:
+            self._profiles.popitem(last=False)
+
+    def batch_is_due(self) -> bool:
+        """Tell whether this loop may do something for batch work."""
+        return self._clock() >= self._batch_due
+
+    def pressed(self) -> bool:
+        """Tell whether an urgent run is on its way."""
+        return self._clock() - self._urgent_seen < URGENT_ACTIVE
+
+    def changed(self, limit: int) -> list[Run]:
+        """Return runs on the agenda that may be looked at now, urgent ones first."""
+        now = self._clock()
+        batch = self.batch_is_due()
+        free = [run for run in self._changed if self._retry_at.get(run, now) <= now]
+        urgent = [run for run in free if self.is_urgent(run)]
+        return [*urgent, *(run for run in free if batch and not self.is_urgent(run))][:limit]
+
+    def choose(self, candidates: Iterable[Run], limit: int) -> list[Run]:
+        """Return which of these runs to examine now, most urgent first.
+
+        Parameters
+        ----------
+        candidates
+            Runs with a known profile, in the order in which they came.
+        limit
+            Runs at most.
+        """
+        urgent: list[Run] = []
+        batch: list[Run] = []
+        for run in candidates:
+            (urgent if self.is_urgent(run) else batch).append(run)
+        urgent.sort(key=lambda run: -self.band(run))
+        if urgent:
+            self._urgent_seen = self._clock()
+        chosen = urgent[:limit]
+        self.unfinished = len(urgent) > limit
+        if self.batch_is_due():
+            size = 0
+            for run in batch:
+                profile = self._profiles.get(run)
+                size += profile.size if profile else 1
+                if len(chosen) >= limit or (size > BATCH_SIZE and chosen[len(urgent) :]):
+                    break
+                chosen.append(run)
+        return chosen
+
+    def keep(self, runs: Iterable[Run]) -> None:
+        """Leave runs on the agenda for a later loop, without hurry."""
+        for run in runs:
+            self._changed[run] = None
+
+    def drop(self, runs: Iterable[Run]) -> None:
+        """Take runs off the agenda: examined now, or no longer running."""
+        for run in runs:
+            self._changed.pop(run, None)
+            self._retry_at.pop(run, None)
+
+    def locked(self, runs: Iterable[Run]) -> None:
+        """Keep runs that somebody else holds, for the next loop but one."""
+        for run in runs:
+            self._changed[run] = None
+            self._retry_at[run] = self._clock() + LOCKED_RETRY
+
+    def passed(self, took: float) -> None:
+        """A loop that did something for batch took this many seconds: rest from batch."""
+        rest = URGENT_REST if self.pressed() else BATCH_REST
+        self._batch_due = self._clock() + max(GATHER, rest * took)

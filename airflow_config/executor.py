@@ -1,0 +1,101 @@
+"""The executor: Airflow's CeleryExecutor, whose scheduler waits for changes.
+
+Set by `[core] executor`. What users rely on in CeleryExecutor (adoption after a restart of the
+scheduler, tasks stuck in queued, callbacks, revocation) is inherited and unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.celery.executors.celery_executor import CeleryExecutor
+
+from airflow_config import queues
+from airflow_config.capacity import Capacity
+from airflow_config.wakeup import WakeUp
+
+if TYPE_CHECKING:
+    from airflow.providers.celery.executors.celery_executor_utils import (
+        WorkloadInCelery,
+        WorkloadInCeleryResult,
+    )
+
+#: Seconds between loops of a scheduler that could not be bounded and is not woken.
+POLL = 0.05
+#: Seconds that an idle loop of such a scheduler waits at most when it is woken.
+IDLE = 1.0
+
+
+class AirlaneExecutor(CeleryExecutor):
+    """CeleryExecutor whose scheduler waits for changes instead of sleeping.
+
+    `start` is called in a scheduler only, so nothing is touched in the API server, the DAG
+    processor and the workers, which load the class too.
+    """
+
+    _wakeup: WakeUp | None = None
+    _capacity: Capacity | None = None
+    #: The scheduler's own loop waits; otherwise `heartbeat` does.
+    _bounded = False
+
+    def start(self) -> None:
+        """Connect what wakes the scheduler, and bound its loop."""
+        super().start()
+        # Not at the top: it imports the scheduler, which other parts do without.
+        from airflow_config import scheduler_loop  # noqa: PLC0415
+
+        fleet = queues.load()
+        self._wakeup = WakeUp(metadata_arguments())
+        self._capacity = Capacity(fleet, self.conf.get_mandatory_value("celery", "broker_url"))
+        problems = scheduler_loop.misfits()
+        if problems:
+            self.log.error(
+                "airlane does not bound this scheduler's loop, urgent work may wait behind batch "
+                "work: the installed Airflow is not the one that was read (%s). "
+                "Fix: install the locked Airflow, or a release of airlane that knows this one",
+                "; ".join(problems),
+            )
+            return
+        scheduler_loop.SchedulerLoop(fleet, self._wakeup).install()
+        self._bounded = True
+
+    def heartbeat(self) -> None:
+        """Send what is queued, look for what ended; wait here when the loop itself does not."""
+        super().heartbeat()
+        if self._capacity is not None:
+            self._capacity.tick()
+        if self._bounded or self._wakeup is None or self.event_buffer:
+            return
+        self._wakeup.wait(IDLE if self._wakeup.listening else POLL)
+
+    def end(self, synchronous: bool = False) -> None:
+        """Let go of the connections that `start` made."""
+        super().end(synchronous)
+        if self._wakeup is not None:
+            self._wakeup.close()
+        if self._capacity is not None:
+            self._capacity.close()
+
+    def _send_workloads_to_celery(
+        self, workload_tuples_to_send: Sequence[WorkloadInCelery]
+    ) -> list[WorkloadInCeleryResult]:
+        """Send from this process, whatever `sync_parallelism` says.
+
+        Airflow starts a pool of processes for each batch of messages on a machine with more than
+        two cores; forking it costs more than sending what the pools allow in one loop.
+        """
+        from airflow.providers.celery.executors.celery_executor_utils import (  # noqa: PLC0415
+            send_workload_to_executor,
+        )
+
+        return [send_workload_to_executor(workload) for workload in workload_tuples_to_send]
+
+
+def metadata_arguments() -> dict[str, Any]:
+    """Return what psycopg needs to connect to Airflow's metadata database."""
+    from airflow import settings  # noqa: PLC0415 - its engine is made when Airflow starts
+
+    engine = settings.get_engine()
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    return dict(arguments)

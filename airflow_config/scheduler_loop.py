@@ -1,0 +1,347 @@
+"""The scheduler's loop, bounded: the one module that touches Airflow's scheduler from inside.
+
+Read from Airflow 3.3.2. It has no extension point for which DagRuns a loop examines, nor for
+waking it, so four functions of it are replaced or wrapped when the executor starts in a scheduler:
+
+- `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`).
+- `DagRun.get_running_dag_runs_to_examine`: changed runs, urgent ones first (see `agenda`).
+- `SchedulerJobRunner._create_dagruns_for_dags`, `_start_queued_dagruns`: when there is something
+  to create or start, and twice a second otherwise; queued urgent runs start first.
+- `Pool.slots_stats`: pools of batch queues show no open slot in a loop that is for urgent work
+  only, so that its query does not rank thousands of waiting batch tasks.
+
+`misfits` compares the source of everything that this relies on with what was read. When it
+differs, nothing is touched: the scheduler is stock, and says so as an error in its log.
+docs/upstream.md says what of this could be proposed to Airflow.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow import __version__
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.pool import Pool
+from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
+from airflow.utils.sqlalchemy import with_row_locks
+from airflow.utils.state import DagRunState, State, TaskInstanceState
+from sqlalchemy import and_, case, exists, false, func, or_, select, tuple_
+
+from airflow_config.agenda import Agenda, Profile, Run
+from airflow_config.queues import BAND
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from airflow_config.queues import Fleet
+    from airflow_config.wakeup import Change, WakeUp
+
+log = logging.getLogger(__name__)
+
+#: Airflow versions whose scheduler was read.
+VERSIONS = ("3.3.2",)
+
+#: sha256 (first 16 digits) of the source of what is replaced, or whose behaviour is relied on.
+SOURCES = {
+    "SchedulerJobRunner._run_scheduler_loop": "d7dd5578d64a9b0b",
+    "SchedulerJobRunner._do_scheduling": "51f71a9e8998cc17",
+    "SchedulerJobRunner._create_dagruns_for_dags": "4dd7b131288222e2",
+    "SchedulerJobRunner._start_queued_dagruns": "fbda177476088ae5",
+    "SchedulerJobRunner._schedule_all_dag_runs": "c2ef4c5dbb09d11b",
+    "SchedulerJobRunner._schedule_dag_run": "246df0509d2c5ed9",
+    "SchedulerJobRunner._executable_task_instances_to_queued": "08b9caf1548e92e5",
+    "DagRun.get_running_dag_runs_to_examine": "e408ccb8d0c8afb3",
+    "DagRun.get_queued_dag_runs_to_set_running": "2c49dd019cd6bda1",
+    "Pool.slots_stats": "995b3c38b36e6add",
+}
+
+#: Seconds between looks for schedules that are due and for queued runs, when nobody told of any.
+LOOK = 0.5
+#: Seconds after which a running run is examined though nothing was told of it: when something
+#: in it could be scheduled, and in any case (a run's own time-out).
+SWEEP, SWEEP_ALL = 15, 60
+#: Seconds for both while notifications are not heard: as stock Airflow, which polls.
+SWEEP_DEAF = 1
+#: Candidates read per loop.
+_CANDIDATES = 200
+#: Runs whose last sweep is remembered.
+_REMEMBERED = 20_000
+
+#: What an examination can move on, besides tasks without a state.
+_SCHEDULABLE = (TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE)
+#: What ends by itself and tells so.
+_UNFINISHED = tuple(state for state in State.unfinished if state not in {None, *_SCHEDULABLE})
+
+
+def misfits() -> list[str]:
+    """Return what of the installed Airflow is not as it was read; empty when all of it is."""
+    found = []
+    if __version__ not in VERSIONS:
+        found.append(f"expected Airflow {' or '.join(VERSIONS)}, found {__version__}")
+    classes = {cls.__name__: cls for cls in (SchedulerJobRunner, DagRun, Pool)}
+    for name, expected in SOURCES.items():
+        cls, _, function = name.partition(".")
+        try:
+            digest = source_digest(getattr(classes[cls], function))
+        except (AttributeError, OSError, TypeError) as error:
+            found.append(f"{name}: {error}")
+            continue
+        if digest != expected:
+            found.append(f"{name}: expected source {expected}, found {digest}")
+    return found
+
+
+def source_digest(thing: Any) -> str:
+    """Return the first 16 digits of the sha256 of a function's source."""
+    return hashlib.sha256(inspect.getsource(inspect.unwrap(thing)).encode()).hexdigest()[:16]
+
+
+class SchedulerLoop:
+    """What the replaced functions do, and the state that they share.
+
+    Parameters
+    ----------
+    fleet
+        The queue model: bands and pools.
+    wakeup
+        Tells of changes.
+    """
+
+    def __init__(self, fleet: Fleet, wakeup: WakeUp) -> None:
+        default = fleet.default_queue
+        self._wakeup = wakeup
+        self._urgent_pools = {
+            q.name for q in fleet.queues.values() if q.priority > default.priority
+        }
+        self.agenda = Agenda(default.priority)
+        self._created_at = self._started_at = float("-inf")
+        self._batch_pass = True
+        self._swept: dict[Run, float] = {}
+        self._unpaused: set[str] = set()
+        self._limit = 20
+
+    def install(self) -> None:
+        """Put the functions in their places, in this process."""
+        runner: Any = SchedulerJobRunner
+        self._limit = DagRun.DEFAULT_DAGRUNS_TO_EXAMINE
+        runner._do_scheduling = self._around_scheduling(runner._do_scheduling)
+        runner._create_dagruns_for_dags = self._around_creating(runner._create_dagruns_for_dags)
+        runner._start_queued_dagruns = self._around_starting(runner._start_queued_dagruns)
+        DagRun.get_running_dag_runs_to_examine = self.runs_to_examine
+        queued = DagRun.get_queued_dag_runs_to_set_running
+        DagRun.get_queued_dag_runs_to_set_running = self._around_queued(queued)
+        Pool.slots_stats = staticmethod(self._around_pools(Pool.slots_stats))
+
+    def _around_scheduling(self, stock: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(stock)
+        def do_scheduling(runner: Any, session: Session) -> int:
+            agenda = self.agenda
+            # The session has not spoken to the database yet, so it holds no connection here.
+            self._note(self._wakeup.wait(agenda.patience()))
+            self._batch_pass = agenda.batch_is_due()
+            start = time.monotonic()
+            queued = stock(runner, session)
+            if self._batch_pass:
+                agenda.passed(time.monotonic() - start)
+            return queued
+
+        return do_scheduling
+
+    def _note(self, changes: list[Change]) -> None:
+        self.agenda.note(changes)
+        unpaused = {change.dag_id for change in changes if change.kind == "dag"}
+        if unpaused:
+            self._unpaused |= unpaused
+            self._started_at = float("-inf")
+
+    def _around_creating(self, stock: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(stock)
+        def create_dagruns(runner: Any, guard: Any, session: Session) -> None:
+            now = time.monotonic()
+            if now - self._created_at >= LOOK and self._batch_pass:
+                self._created_at = now
+                stock(runner, guard, session)
+
+        return create_dagruns
+
+    def _around_starting(self, stock: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(stock)
+        def start_queued(runner: Any, session: Session) -> None:
+            now = time.monotonic()
+            if self.agenda.new_runs or (now - self._started_at >= LOOK and self._batch_pass):
+                stock(runner, session)
+
+        return start_queued
+
+    def _around_queued(self, stock: Callable[..., Any]) -> Callable[..., Any]:
+        def queued_runs(session: Session) -> list[Any]:
+            """Return queued runs to start: those just told of, most urgent first, then others."""
+            told = list(self.agenda.new_runs)
+            self.agenda.new_runs.clear()
+            self._learn(self.agenda.unknown(told), session)
+            urgent = [run for run in told if self.agenda.is_urgent(run)]
+            runs = self._queued(urgent, session) if urgent else []
+            if self._batch_pass:
+                self._started_at = time.monotonic()
+                known = {run.id for run in runs}
+                runs += [run for run in stock(session) if run.id not in known]
+            return runs
+
+        return queued_runs
+
+    def _around_pools(self, stock: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(stock)
+        def slots_stats(*args: Any, **kwargs: Any) -> Any:
+            pools = stock(*args, **kwargs)
+            # With locked rows it is the scheduler's critical section; metrics ask without.
+            if kwargs.get("lock_rows") and not self._batch_pass:
+                for name, stats in pools.items():
+                    if name not in self._urgent_pools:
+                        stats["open"] = 0
+            return pools
+
+        return slots_stats
+
+    def runs_to_examine(self, session: Session) -> list[Any]:
+        """Return running DagRuns, locked, that this loop examines; see `Agenda.choose`."""
+        agenda = self.agenda
+        changed = agenda.changed(_CANDIDATES)
+        found = self._candidates(changed, session)
+        # Told of, but not running: it ended, is paused, or is queued and comes by itself.
+        agenda.drop(run for run in changed if run not in found)
+        self._learn(agenda.unknown(found), session)
+        chosen = agenda.choose(found, self._limit)
+        agenda.drop(chosen)
+        agenda.keep(run for run in found if run not in chosen)
+        wanted = {run: found[run] for run in chosen}
+        for run in self._nothing_to_schedule(wanted, session):
+            del wanted[run]
+        if not wanted:
+            return []
+        runs = self._locked([id_ for id_, _ in wanted.values()], session)
+        got = {(run.dag_id, run.run_id): run for run in runs}
+        agenda.locked(run for run in wanted if run not in got)
+        return [got[run] for run in wanted if run in got]
+
+    def _candidates(
+        self, changed: list[Run], session: Session
+    ) -> dict[Run, tuple[int, datetime | None]]:
+        """Return running runs that changed, were never examined, or not for long.
+
+        Their values are the row's id and the time of the last examination.
+        """
+        told = or_(
+            tuple_(DagRun.dag_id, DagRun.run_id).in_(changed) if changed else false(),
+            DagRun.dag_id.in_(self._unpaused) if self._unpaused else false(),
+        )
+        seen = DagRun.last_scheduling_decision
+        sweep = SWEEP if self._wakeup.listening else SWEEP_DEAF
+        now = datetime.now(UTC)
+        rows = session.execute(
+            select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen)
+            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
+            .where(*_examinable(), or_(told, seen.is_(None), seen < now - timedelta(seconds=sweep)))
+            # What was told of is never cut off, so that what is missing is known not to run.
+            .order_by(case((told, 0), else_=1), seen.nulls_first(), DagRun.run_after)
+            .limit(len(changed) + _CANDIDATES)
+        )
+        found = {}
+        asked = set(changed)
+        unpaused, self._unpaused = self._unpaused, set()
+        clock = time.monotonic()
+        for id_, dag_id, run_id, examined in rows:
+            run = (dag_id, run_id)
+            if run not in asked and dag_id not in unpaused and examined is not None:
+                # Once per sweep: it may be left alone, and then its time does not change.
+                if clock - self._swept.get(run, float("-inf")) < sweep:
+                    continue
+                self._swept[run] = clock
+            found[run] = (id_, examined)
+        if len(self._swept) > _REMEMBERED:
+            self._swept = {r: at for r, at in self._swept.items() if clock - at < sweep}
+        return found
+
+    def _learn(self, runs: list[Run], session: Session) -> None:
+        """Look up the band and the size of runs."""
+        if not runs:
+            return
+        rows = session.execute(
+            select(TI.dag_id, TI.run_id, func.max(TI.priority_weight), func.count())
+            .where(tuple_(TI.dag_id, TI.run_id).in_(runs))
+            .group_by(TI.dag_id, TI.run_id)
+        )
+        profiles = {(dag, run): Profile(weight // BAND, size) for dag, run, weight, size in rows}
+        self.agenda.learn({run: profiles.get(run, Profile(0, 0)) for run in runs})
+
+    def _nothing_to_schedule(
+        self, wanted: dict[Run, tuple[int, datetime | None]], session: Session
+    ) -> list[Run]:
+        """Return large batch runs in which only running and waiting tasks are left.
+
+        An examination reads every task instance of a run. It cannot do anything before one of
+        them ends and another waits for it, or all have ended.
+        """
+        due = datetime.now(UTC) - timedelta(seconds=SWEEP_ALL)
+        large = {
+            id_: run
+            for run, (id_, examined) in wanted.items()
+            if examined is not None and examined > due and self.agenda.is_large(run)
+        }
+        if not large:
+            return []
+        of_run = and_(TI.dag_id == DagRun.dag_id, TI.run_id == DagRun.run_id)
+        schedulable = or_(TI.state.is_(None), TI.state.in_(_SCHEDULABLE))
+        rows = session.scalars(
+            select(DagRun.id).where(
+                DagRun.id.in_(large),
+                ~exists().where(of_run, schedulable),
+                exists().where(of_run, TI.state.in_(_UNFINISHED)),
+            )
+        )
+        return [large[id_] for id_ in rows]
+
+    def _locked(self, ids: list[int], session: Session) -> list[DagRun]:
+        query = (
+            select(DagRun)
+            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
+            .where(DagRun.id.in_(ids), *_examinable())
+        )
+        locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
+        return list(session.scalars(locked).unique())
+
+    def _queued(self, runs: list[Run], session: Session) -> list[DagRun]:
+        """Return queued runs among these, locked, in this order."""
+        query = (
+            select(DagRun)
+            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
+            .where(
+                tuple_(DagRun.dag_id, DagRun.run_id).in_(runs),
+                DagRun.state == DagRunState.QUEUED,
+                DagRun.backfill_id.is_(None),
+                DagRun.run_after <= func.now(),
+                ~DagModel.is_paused,
+                ~DagModel.is_stale,
+            )
+        )
+        locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
+        found = session.scalars(locked).unique()
+        return sorted(found, key=lambda run: (-self.agenda.band((run.dag_id, run.run_id)), run.id))
+
+
+def _examinable() -> tuple[Any, ...]:
+    """Return what Airflow asks of a run that it examines."""
+    return (
+        DagRun.state == DagRunState.RUNNING,
+        DagRun.run_after <= func.now(),
+        ~DagModel.is_paused,
+        ~DagModel.is_stale,
+    )

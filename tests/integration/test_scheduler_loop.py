@@ -1,0 +1,248 @@
+"""Which runs the bounded scheduler loop takes, from a real metadata database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.utils.session import create_session
+
+from airflow_config import agenda as rules
+from airflow_config import queues, scheduler_loop
+from airflow_config.agenda import Agenda, Run
+from airflow_config.scheduler_loop import SchedulerLoop
+from airflow_config.wakeup import Change
+from tests.metadata_database import insert_dag, insert_run, insert_task
+
+URGENT, BATCH = ("onboarding", "u"), ("rescore", "b")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Told:
+    """Stands for the wake-up."""
+
+    listening: bool = True
+    changes: list[Change] = field(default_factory=list)
+
+    def wait(self, seconds: float) -> list[Change]:  # noqa: ARG002
+        changes, self.changes = self.changes, []
+        return changes
+
+
+@pytest.fixture
+def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
+    url = metadata_url.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        for dag_id in ("onboarding", "rescore"):
+            insert_dag(connection, dag_id)
+        yield connection
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def loop(metadata_orm: None, told: Told, clock: Clock) -> SchedulerLoop:
+    loop = SchedulerLoop(queues.load(), told)  # type: ignore[arg-type]
+    loop.agenda = Agenda(queues.load().default_queue.priority, clock)
+    return loop
+
+
+def add(writer: psycopg.Connection, run: Run, *states: str | None, state: str = "running") -> None:
+    """Add a run that was examined just now; one task for each state."""
+    dag_id, run_id = run
+    insert_run(writer, run_id, state, dag_id)
+    weight = 100_000 if dag_id == "onboarding" else 1_000
+    for number, task_state in enumerate(states):
+        insert_task(writer, f"t{number}", run_id, task_state, dag_id, weight)
+    if state == "running":
+        writer.execute(
+            "UPDATE dag_run SET last_scheduling_decision = now() WHERE run_id = %s", [run_id]
+        )
+
+
+def change(loop: SchedulerLoop, *runs: Run, kind: Any = "task") -> None:
+    loop._note([Change(kind, *run) for run in runs])
+
+
+def examined(loop: SchedulerLoop) -> list[Run]:
+    """One loop: what it locks and examines; an examination sets the time, as Airflow does."""
+    loop._batch_pass = loop.agenda.batch_is_due()
+    with create_session() as session:
+        runs = loop.runs_to_examine(session=session)
+        for run in runs:
+            run.last_scheduling_decision = scheduler_loop.datetime.now(scheduler_loop.UTC)
+        found = [(run.dag_id, run.run_id) for run in runs]
+    if loop._batch_pass:
+        loop.agenda.passed(0)
+    return found
+
+
+def test_the_installed_airflow_is_the_one_that_was_read() -> None:
+    assert scheduler_loop.misfits() == []
+
+
+def test_another_source_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(scheduler_loop.SOURCES, "Pool.slots_stats", "0" * 16)
+    monkeypatch.setitem(scheduler_loop.SOURCES, "Pool.gone", "0" * 16)
+    monkeypatch.setattr(scheduler_loop, "VERSIONS", ("9.9.9",))
+    version, stats, gone = scheduler_loop.misfits()
+    assert "expected Airflow 9.9.9" in version
+    assert stats.startswith("Pool.slots_stats: expected source 0000")
+    assert "Pool.gone" in gone
+
+
+def test_without_a_change_no_run_is_examined(loop: SchedulerLoop, writer: Any) -> None:
+    add(writer, URGENT, "running")
+    add(writer, BATCH, None)
+    assert examined(loop) == []
+
+
+def test_urgent_goes_first_and_batch_rests_after_its_pass(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    add(writer, BATCH, None)
+    add(writer, URGENT, None)
+    change(loop, BATCH, URGENT)
+    assert examined(loop) == [URGENT, BATCH]
+    change(loop, BATCH, URGENT)
+    assert examined(loop) == [URGENT]
+    assert examined(loop) == []
+    clock.now += rules.GATHER
+    assert examined(loop) == [BATCH]
+
+
+def test_a_run_that_was_never_examined_needs_nobody_to_tell(
+    loop: SchedulerLoop, writer: Any
+) -> None:
+    add(writer, URGENT, None)
+    writer.execute("UPDATE dag_run SET last_scheduling_decision = NULL")
+    assert examined(loop) == [URGENT]
+    assert examined(loop) == []
+
+
+@pytest.mark.parametrize(("listening", "seconds"), [(True, 16), (False, 2)])
+def test_a_change_that_nobody_told_of_is_found_later(
+    loop: SchedulerLoop, writer: Any, told: Told, listening: bool, seconds: int
+) -> None:
+    told.listening = listening
+    add(writer, URGENT, "success")
+    assert examined(loop) == []
+    writer.execute(
+        "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'", [seconds]
+    )
+    assert examined(loop) == [URGENT]
+
+
+def test_a_run_that_somebody_holds_is_taken_when_it_is_free(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    add(writer, URGENT, None)
+    change(loop, URGENT)
+    with writer.transaction():
+        writer.execute("SELECT * FROM dag_run FOR UPDATE")
+        assert examined(loop) == []
+        clock.now += rules.LOCKED_RETRY
+        assert examined(loop) == []
+    clock.now += rules.LOCKED_RETRY
+    assert examined(loop) == [URGENT]
+
+
+def test_a_paused_dags_run_waits_for_the_end_of_the_pause(loop: SchedulerLoop, writer: Any) -> None:
+    add(writer, URGENT, None)
+    writer.execute("UPDATE dag SET is_paused = true")
+    change(loop, URGENT)
+    assert examined(loop) == []
+    assert loop.agenda.patience() > 0
+    writer.execute("UPDATE dag SET is_paused = false")
+    loop._note([Change("dag", "onboarding")])
+    assert examined(loop) == [URGENT]
+
+
+def test_a_large_batch_run_is_left_alone_until_something_can_be_scheduled(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    add(writer, BATCH, *["scheduled"] * rules.LARGE)
+    change(loop, BATCH)
+    assert examined(loop) == []
+    for state in ("up_for_retry", None, "success"):
+        # with `success`, all have ended, and the run's own state must be found
+        which = "t%" if state == "success" else "t0"
+        writer.execute("UPDATE task_instance SET state = %s WHERE task_id LIKE %s", [state, which])
+        change(loop, BATCH)
+        clock.now += rules.GATHER
+        assert examined(loop) == [BATCH]
+
+
+def test_a_large_batch_run_is_examined_once_a_minute_for_its_own_timeout(
+    loop: SchedulerLoop, writer: Any
+) -> None:
+    add(writer, BATCH, *["running"] * rules.LARGE)
+    writer.execute(
+        "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'",
+        [scheduler_loop.SWEEP_ALL + 1],
+    )
+    assert examined(loop) == [BATCH]
+
+
+def test_queued_urgent_runs_start_before_batch_runs_that_came_first(
+    loop: SchedulerLoop, writer: Any
+) -> None:
+    add(writer, BATCH, None, state="queued")
+    add(writer, URGENT, None, state="queued")
+    change(loop, BATCH, URGENT, kind="run")
+    stock: list[Any] = []
+    with create_session() as session:
+        loop._batch_pass = False
+        runs = loop._around_queued(lambda _: stock)(session)
+        assert [(run.dag_id, run.run_id) for run in runs] == [URGENT]
+    assert not loop.agenda.new_runs
+
+
+def test_a_loop_for_urgent_work_sees_batch_pools_as_full(loop: SchedulerLoop) -> None:
+    def stats(**_: Any) -> dict[str, dict[str, int]]:
+        return {name: {"open": 5} for name in ("onboarding", "control", "batch", "default_pool")}
+
+    around = loop._around_pools(stats)
+    loop._batch_pass = False
+    seen = {name: pool["open"] for name, pool in around(lock_rows=True).items()}
+    assert seen == {"onboarding": 5, "control": 5, "batch": 0, "default_pool": 0}
+    assert around()["batch"] == {"open": 5}
+    loop._batch_pass = True
+    assert around(lock_rows=True)["batch"] == {"open": 5}
+
+
+def test_the_executor_says_when_it_cannot_bound_the_loop(
+    metadata_orm: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.models.dagrun import DagRun
+
+    from airflow_config.executor import AirlaneExecutor
+
+    monkeypatch.setattr(scheduler_loop, "VERSIONS", ("9.9.9",))
+    stock = DagRun.get_running_dag_runs_to_examine
+    executor = AirlaneExecutor()
+    executor.start()
+    try:
+        assert DagRun.get_running_dag_runs_to_examine == stock
+        assert "expected Airflow 9.9.9" in capsys.readouterr().out
+    finally:
+        executor.end()

@@ -1,0 +1,157 @@
+"""Which runs a loop examines: urgent ones at once, batch in turn, none forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_config import agenda as rules
+from airflow_config.agenda import Agenda, Profile, Run
+from airflow_config.wakeup import Change
+
+BATCH = 1
+URGENT_RUN, BATCH_RUN = ("onboarding", "a"), ("rescore", "b")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def agenda(clock: Clock) -> Agenda:
+    agenda = Agenda(BATCH, clock)
+    agenda.learn({URGENT_RUN: Profile(100, 9), BATCH_RUN: Profile(BATCH, 200)})
+    return agenda
+
+
+def task(run: Run) -> Change:
+    return Change("task", *run)
+
+
+def step(agenda: Agenda, limit: int = 20) -> list[Run]:
+    """One loop in which every changed run is running."""
+    chosen = agenda.choose(agenda.changed(200), limit)
+    agenda.drop(chosen)
+    return chosen
+
+
+def test_with_nothing_changed_the_scheduler_waits(agenda: Agenda) -> None:
+    assert agenda.patience() == rules.IDLE
+    assert step(agenda) == []
+
+
+def test_an_urgent_change_is_examined_at_once_even_right_after_a_batch_pass(
+    agenda: Agenda, clock: Clock
+) -> None:
+    agenda.passed(took=5)
+    agenda.note([task(BATCH_RUN), task(URGENT_RUN)])
+    assert agenda.patience() == 0
+    assert step(agenda) == [URGENT_RUN]
+    assert agenda.patience() > 0
+    clock.now += 60
+    assert agenda.patience() == 0
+    assert step(agenda) == [BATCH_RUN]
+    assert agenda.patience() == rules.IDLE
+
+
+def test_batch_rests_longer_while_an_urgent_run_is_on_its_way(agenda: Agenda, clock: Clock) -> None:
+    def rest() -> float:
+        agenda.passed(took=1)
+        agenda.note([task(BATCH_RUN)])
+        return min(agenda.patience(), rules.IDLE) if agenda.changed(9) else agenda._batch_due
+
+    before = rest() - clock.now
+    clock.now += 100
+    agenda.note([task(URGENT_RUN)])
+    step(agenda)
+    assert rest() - clock.now > before
+
+
+def test_a_run_that_is_not_known_counts_as_urgent_until_it_is(agenda: Agenda) -> None:
+    agenda.passed(took=5)
+    agenda.note([task(("new", "x"))])
+    assert agenda.patience() == 0
+    assert agenda.unknown([("new", "x"), URGENT_RUN]) == [("new", "x")]
+    agenda.learn({("new", "x"): Profile(BATCH, 1)})
+    assert agenda.patience() > 0
+    assert step(agenda) == []
+
+
+def test_higher_bands_go_first_and_more_than_the_limit_come_at_once_after(agenda: Agenda) -> None:
+    runs = [("d", str(number)) for number in range(30)]
+    agenda.learn({run: Profile(50 + number, 1) for number, run in enumerate(runs)})
+    agenda.note(task(run) for run in runs)
+    first = step(agenda)
+    assert first == runs[:9:-1]
+    assert agenda.patience() == 0
+    assert step(agenda) == runs[9::-1]
+    assert agenda.patience() == rules.IDLE
+
+
+def test_large_batch_runs_share_passes_but_one_is_always_taken(agenda: Agenda) -> None:
+    large = [("big", str(number)) for number in range(3)]
+    agenda.learn(dict.fromkeys(large, Profile(BATCH, rules.BATCH_SIZE * 3)))
+    agenda.note(task(run) for run in large)
+    assert step(agenda) == large[:1]
+    assert step(agenda) == large[1:2]
+
+
+def test_a_locked_run_is_tried_again_without_spinning(agenda: Agenda, clock: Clock) -> None:
+    agenda.note([task(URGENT_RUN)])
+    assert step(agenda) == [URGENT_RUN]
+    agenda.locked([URGENT_RUN])
+    assert step(agenda) == []
+    assert 0 < agenda.patience() <= rules.LOCKED_RETRY
+    clock.now += rules.LOCKED_RETRY
+    assert agenda.patience() == 0
+    assert step(agenda) == [URGENT_RUN]
+
+
+def test_a_new_run_is_looked_for_at_once(agenda: Agenda) -> None:
+    agenda.passed(took=5)
+    agenda.note([Change("run", *BATCH_RUN)])
+    assert agenda.patience() == 0
+    assert list(agenda.new_runs) == [BATCH_RUN]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("change"), st.integers(0, 9)),
+            st.tuples(st.just("loop"), st.integers(0, 30)),
+        ),
+        max_size=80,
+    )
+)
+def test_every_change_is_followed_by_an_examination(events: list[tuple[str, int]]) -> None:
+    clock = Clock()
+    agenda = Agenda(BATCH, clock)
+    runs = [("d", str(number)) for number in range(10)]
+    agenda.learn({run: Profile(100 if n % 2 else BATCH, n * 90) for n, run in enumerate(runs)})
+    owed: set[Run] = set()
+    for kind, number in events:
+        if kind == "change":
+            agenda.note([task(runs[number])])
+            owed.add(runs[number])
+        else:
+            clock.now += number / 10
+            chosen = step(agenda, limit=3)
+            # no batch run goes before an urgent one that waits
+            left = {run for run in owed if agenda.is_urgent(run)} - set(chosen)
+            assert not left or all(agenda.is_urgent(run) for run in chosen)
+            owed -= set(chosen)
+            agenda.passed(took=number / 100)
+    for _ in range(40):
+        clock.now += agenda.patience() + 0.001
+        owed -= set(step(agenda, limit=3))
+    assert not owed

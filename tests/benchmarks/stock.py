@@ -8,6 +8,7 @@ durability as airlane's.
 from __future__ import annotations
 
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -194,28 +195,27 @@ class StockStack(Stack):
         self._end("dag-processor")
         self._launch("dag-processor", self._commands["dag-processor"])
 
-    def _end(self, *parts: str) -> None:
+    def _end(self, *parts: str, grace: float = _STOP_GRACE) -> None:
         ending = [self._running.pop(part) for part in parts if part in self._running]
         for process in ending:
             process.terminate()
         for process in ending:
             try:
-                process.wait(_STOP_GRACE)
+                process.wait(grace)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
     def _stop(self) -> None:
-        self._end("scheduler", "triggerer", "dag-processor")
-        self._end(_WORKER)
-        # a worker's children and the tasks' processes, when it had to be killed
-        rest = [p for p in leftovers.find(self.folder) if leftovers.part_of(p) == _WORKER]
-        leftovers.end(rest, grace=2)
-        self._end("api-server")
+        # nothing is at work, and nobody needs what it has in hand: a second will do
+        self._end("scheduler", "triggerer", "dag-processor", _WORKER, "api-server", grace=1)
+        servers = ("postgres", "broker")
+        rest = [p for p in leftovers.find(self.folder) if leftovers.part_of(p) not in servers]
+        leftovers.end(rest, grace=1)
         self._end("broker")
         if process := self._running.get("postgres"):
             # PostgreSQL takes TERM for a request to wait until its last client has gone
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
         self._end("postgres")
 
 

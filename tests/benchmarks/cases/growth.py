@@ -74,7 +74,9 @@ def _old(stack: Stack, plan: Plan) -> dict[str, Measurement]:
         if total:
             history.add(stack.metadata, "chain6", total - there)
             there = total
-        found[_case("growth_db", total)] = runs.chain(stack, plan, "chain6", _IDLE_COUNT)
+        found[_case("growth_db", total)] = runs.chain(
+            stack, plan, "chain6", _IDLE_COUNT, warm=False
+        )
         plan.report(f"  growth, {total} old tasks: done")
     return found
 

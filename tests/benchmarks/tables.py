@@ -126,7 +126,7 @@ def _peers(content: Content) -> str:
         stack: {
             "version": content["versions"]["apache-airflow"],
             "chain6_idle": content["cases"].get("chain6_idle", {}).get(stack),
-            "chain6_flood_2000": content["cases"].get("chain6_flood_1s", {}).get(stack),
+            "chain6_flood_2000": content["cases"].get("chain6_flood_10s", {}).get(stack),
             "isolation": "a process for each task",
             "durability": "every state in PostgreSQL, synchronous commit",
         }
@@ -147,7 +147,7 @@ def _peers(content: Content) -> str:
     return _table(
         [
             "6 trivial steps in a row, seconds",
-            *("idle p50", "p95", "beside 2,000 batch tasks p50", "p95"),
+            *("idle p50", "p95", "beside 2,000 tasks of 10 s p50", "p95"),
             *("goes on after kill -9", "Isolation", "Durability", "Note"),
         ],
         rows,

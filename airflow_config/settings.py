@@ -10,6 +10,7 @@ with the token that came with their message.
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Literal
 
@@ -23,11 +24,6 @@ Settings = dict[str, dict[str, str]]
 #: such tasks: together under 30 s. Not lower, because an API server that restarts takes 10 to
 #: 15 s, in which no heartbeat arrives.
 HEARTBEAT_TIMEOUT, HEARTBEAT_CHECK = 24, 4
-
-#: Seconds between heartbeats of a running task. As low as Airflow can (whole seconds), because
-#: the supervisor of a task that closed its pipes before it ended waits this long while it keeps
-#: the worker's slot (sdk/execution_time/supervisor.py, `_service_subprocess`).
-HEARTBEAT_INTERVAL = 1
 
 #: Bounds of the time (seconds) that a message may lie on the broker before it is sent again.
 QUEUED_TIMEOUT_MIN, QUEUED_TIMEOUT_MAX = 60, 600
@@ -63,7 +59,7 @@ def airflow_settings(fleet: Fleet, place: Place, role: Role) -> Settings:
         `control` or `worker`.
     """
     settings = _common(fleet, place)
-    extra = _control(fleet, place) if role == "control" else {"database": _no_database()}
+    extra = _control(fleet, place) if role == "control" else _worker(fleet)
     for section, values in extra.items():
         settings.setdefault(section, {}).update(values)
     return settings
@@ -142,7 +138,6 @@ def _common(fleet: Fleet, place: Place) -> Settings:
             "file_task_handler_new_file_permissions": "0o640",
         },
         "workers": {
-            "min_heartbeat_interval": str(HEARTBEAT_INTERVAL),
             # An API server that restarts must not cost a task: about 30 s of tries.
             "execution_api_retries": "12",
             "execution_api_retry_wait_min": "0.2",
@@ -179,8 +174,16 @@ def _common(fleet: Fleet, place: Place) -> Settings:
     }
 
 
-def _no_database() -> dict[str, str]:
-    return {"sql_alchemy_conn": NO_DATABASE}
+def _worker(fleet: Fleet) -> Settings:
+    coordinators = {"airlane": {"classpath": "workers.coordinator.WarmCoordinator"}}
+    return {
+        "database": {"sql_alchemy_conn": NO_DATABASE},
+        # Who runs the tasks of a queue: Airflow's own way, in a process that is warm.
+        "sdk": {
+            "coordinators": json.dumps(coordinators),
+            "queue_to_coordinator": json.dumps(dict.fromkeys(fleet.queues, "airlane")),
+        },
+    }
 
 
 def _control(fleet: Fleet, place: Place) -> Settings:

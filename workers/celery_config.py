@@ -56,4 +56,5 @@ CELERY_CONFIG: dict[str, Any] = {
 arguments.connect()
 registry.connect(WORKER_CLASS)
 if WORKER_CLASS is not None:
-    preload.connect(preload.wanted(queues.load(), WORKER_CLASS))
+    _fleet = queues.load()
+    preload.connect(preload.wanted(_fleet, WORKER_CLASS), _fleet.consumes(WORKER_CLASS))

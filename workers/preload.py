@@ -11,9 +11,9 @@ import gc
 import importlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from celery.signals import import_modules
+from celery.signals import import_modules, worker_ready
 
 from airflow_config.queues import Fleet
 
@@ -69,18 +69,55 @@ def import_all(names: Iterable[str]) -> list[str]:
     return failed
 
 
-def connect(names: Iterable[str]) -> None:
-    """Import `ALWAYS` and `names` when the Celery parent starts, before it forks."""
+def connect(names: Iterable[str], queues: Collection[str] = ()) -> None:
+    """Have the Celery parent warm up when it starts, before it forks.
+
+    Parameters
+    ----------
+    names
+        Modules to import beside `ALWAYS`.
+    queues
+        Queues whose DAG files to parse.
+    """
     modules = (*ALWAYS, *names)
 
     def warm_up(**_: object) -> None:
         start = time.monotonic()
         failed = import_all(modules)
-        # What is there now lives for ever: children need not copy its pages to count references.
-        gc.collect()
-        gc.freeze()
         log.info("Preloaded %d modules in %.2f s", len(modules), time.monotonic() - start)
         for line in failed:
             log.warning("Could not preload %s", line)
+        try:
+            prepare_tasks(queues)
+        except Exception:
+            log.exception("Could not prepare for tasks; they start later for it")
+        freeze()
+        # Airflow's provider undoes it then, but children are forked later too, for those that end.
+        # Connected only now, to come after the provider's.
+        worker_ready.connect(freeze, weak=False)
 
     import_modules.connect(warm_up, weak=False)
+
+
+def prepare_tasks(queues: Collection[str]) -> None:
+    """Make what every task needs and none changes: parsed DAG files, the coordinator."""
+    from airflow.sdk.api import client  # noqa: PLC0415 - takes long: only in a worker
+    from airflow.sdk.execution_time.coordinator import get_coordinator_manager  # noqa: PLC0415
+
+    from workers import coordinator, dag_warmup  # noqa: PLC0415
+
+    # Reads the machine's certificates (20 ms), and is kept by Airflow for the process.
+    client.Client._get_ssl_context_cached(client.API_SSL_CA_FILE_PATH, client.API_SSL_CERT_PATH)
+    for queue in queues:
+        get_coordinator_manager().for_queue(queue)
+    coordinator.runtime()
+    dag_warmup.warm_up(queues)
+
+
+def freeze(**_: object) -> None:
+    """Take what is there now out of the collector's sight.
+
+    It lives for ever: children need not copy its pages to count references.
+    """
+    gc.collect()
+    gc.freeze()

@@ -164,9 +164,10 @@ def test_a_lost_worker_is_noticed_within_30_seconds(fleet, place):
     scheduler = control(fleet, place, "scheduler")
     timeout = int(scheduler["task_instance_heartbeat_timeout"])
     check = int(scheduler["task_instance_heartbeat_timeout_detection_interval"])
-    beat = int(control(fleet, place, "workers")["min_heartbeat_interval"])
-    assert timeout + check + beat < 30
-    assert timeout > 10 * beat
+    beat = 5  # Airflow's default; the time-out counts from the last one
+    assert "min_heartbeat_interval" not in control(fleet, place, "workers")
+    assert timeout + check < 30
+    assert timeout > 4 * beat
 
 
 def test_a_worker_that_is_away_costs_no_waiting_task(fleet, place):

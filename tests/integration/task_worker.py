@@ -1,0 +1,152 @@
+"""A real Celery worker of airlane, an execution API that answers it, and a folder of DAG files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from celery import Celery
+
+from airflow_config import queues, settings
+from airflow_config.place import ROOT, Place
+from tests.execution_api_double import ExecutionApiDouble, Task
+from tests.servers import wait_until
+from workers.command import worker_command
+
+TOKEN = "a-token"
+MODEL = """\
+queues:
+  work: {priority: 1, default: true, task_timeout: 5m%s}
+workers:
+  work: {home: work, concurrency: %d}
+"""
+
+
+@dataclass
+class TaskWorker:
+    """A running worker, and how to give it tasks."""
+
+    api: ExecutionApiDouble
+    dags: Path
+    folder: Path
+    log: Path
+    celery: Celery
+    process: subprocess.Popen[bytes]
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def send(self, file: str, task_id: str, token: str = TOKEN) -> Task:
+        """Send a task of a DAG file (the DAG is named like the file), as the executor does."""
+        task = self.api.add(file.removesuffix(".py"), task_id, f"r{next(self._numbers)}")
+        workload = self.api.workload(task, file, "work", token)
+        self.celery.send_task("execute_workload", args=[workload], queue="work")
+        return task
+
+    def run(self, file: str, task_id: str, token: str = TOKEN) -> Task:
+        """Send a task and await its end."""
+        task = self.send(file, task_id, token)
+        self.api.wait_for(task)
+        return task
+
+    def log_of(self, task: Task) -> list[dict[str, object]]:
+        """Return the lines of a task's log."""
+        file = self.folder / "tasks" / task.run_id / f"{task.task_id}.log"
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    def parsed_by_tasks(self, task: Task) -> int | None:
+        """Return the milliseconds for which a task's process parsed its DAG file."""
+        for line in self.log_of(task):
+            if line["event"] == "Worker startup parse complete":
+                return int(str(line["dag_file_parse_ms"]))
+        return None
+
+
+@contextmanager
+def task_worker(
+    folder: Path,
+    redis_url: str,
+    files: dict[str, str],
+    concurrency: int = 1,
+    queue_keys: str = "",
+) -> Iterator[TaskWorker]:
+    """Run a worker on DAG files until the block ends; then nothing of it is left."""
+    dags = folder / "dags"
+    dags.mkdir(parents=True)
+    for name, text in files.items():
+        (dags / name).parent.mkdir(exist_ok=True)
+        (dags / name).write_text(text)
+    queues_file = folder / "queues.yaml"
+    queues_file.write_text(MODEL % (queue_keys, concurrency))
+    fleet = queues.load(queues_file)
+    with ExecutionApiDouble() as api:
+        environment = _environment(folder, redis_url, fleet, queues_file, api, dags)
+        log = folder / "worker.log"
+        with (
+            log.open("wb") as out,
+            subprocess.Popen(
+                worker_command(fleet, "work"),
+                env=environment,
+                cwd=ROOT,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                ready = lambda: process.poll() is not None or " ready." in log.read_text()  # noqa: E731
+                wait_until(ready, "the worker to be ready", 120)
+                assert process.poll() is None, log.read_text()[-3000:]
+                celery = Celery(broker=redis_url, backend=redis_url)
+                yield TaskWorker(api, dags, folder, log, celery, process)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment(
+    folder: Path,
+    redis_url: str,
+    fleet: queues.Fleet,
+    queues_file: Path,
+    api: ExecutionApiDouble,
+    dags: Path,
+) -> dict[str, str]:
+    place = Place(
+        home=folder,
+        root=ROOT,
+        queues_file=queues_file,
+        airflow_home=folder / "airflow",
+        logs=folder / "tasks",
+        airflow_db_url="",
+        broker_url=redis_url,
+        result_url=redis_url,
+        api_url=api.url,
+        api_port=0,
+        fernet_key="",
+        jwt_secret="",
+        api_secret_key="",
+    )
+    (place.airflow_home / "config").mkdir(parents=True)
+    config = place.airflow_home / "airflow.cfg"
+    found = settings.airflow_settings(fleet, place, "worker")
+    found["core"]["dags_folder"] = str(dags)
+    config.write_text(settings.render_cfg(found))
+    (place.airflow_home / "config" / "airflow_local_settings.py").write_text(
+        settings.local_settings_source()
+    )
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AIRLANE_HOME": str(folder),
+        "AIRLANE_PART": "worker-work",
+        "AIRLANE_QUEUES": str(queues_file),
+        "AIRFLOW_HOME": str(place.airflow_home),
+        "AIRFLOW_CONFIG": str(config),
+        "LC_ALL": "C.UTF-8",
+    }

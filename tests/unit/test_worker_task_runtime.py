@@ -1,0 +1,74 @@
+"""What touches Airflow's internals fits the installed version, or is left out."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from airflow.sdk.execution_time import supervisor
+from airflow.sdk.execution_time.coordinator import BaseCoordinator
+
+from workers import coordinator, task_runtime
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    coordinator.runtime.cache_clear()
+    yield
+    coordinator.runtime.cache_clear()
+
+
+def test_it_fits_the_installed_airflow():
+    assert list(task_runtime.misfits()) == []
+
+
+def test_a_changed_source_does_not_fit(monkeypatch):
+    monkeypatch.setattr(supervisor, "_fork_main", lambda: None)
+    (found,) = task_runtime.misfits()
+    assert found.startswith("airflow.sdk.execution_time.supervisor._fork_main: expected source")
+
+
+def test_a_missing_name_does_not_fit(monkeypatch):
+    monkeypatch.delattr(supervisor, "_ensure_client")
+    (found,) = task_runtime.misfits()
+    assert "_ensure_client" in found
+
+
+class Process:
+    """Stands for a task's process."""
+
+    final_state = "success"
+
+    @classmethod
+    def start(cls, **words):
+        cls.started = words
+        return cls()
+
+    def wait(self):
+        return 0
+
+
+def execute(task, **other):
+    words = {"what": task, "dag_rel_path": "a.py", "bundle_info": None, "client": task}
+    return coordinator.WarmCoordinator().execute_task(
+        **words, logger=None, subprocess_logs_to_stdout=False, **other
+    )
+
+
+def test_without_a_fit_tasks_run_as_airflow_runs_them(monkeypatch, caplog):
+    monkeypatch.setattr(task_runtime, "misfits", lambda: iter(["it: differs"]))
+    monkeypatch.setattr(supervisor, "ActivitySubprocess", Process)
+    task = object()
+    with caplog.at_level(logging.ERROR):
+        result = execute(task, sentry_integration="s")
+    assert result == BaseCoordinator.ExecutionResult(0, "success")
+    assert Process.started == {
+        "dag_rel_path": "a.py",
+        "what": task,
+        "client": task,
+        "logger": None,
+        "bundle_info": None,
+        "subprocess_logs_to_stdout": False,
+        "sentry_integration": "s",
+    }
+    assert "it: differs" in caplog.text

@@ -1,0 +1,87 @@
+"""One connection to the API server for all tasks of a Celery process, one after the other.
+
+Airflow makes an HTTP client for each task. Only the connection below it is kept here: each task
+has a client of its own, which alone holds the task's token, its cookies and what the server
+refreshes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import httpx
+
+
+class KeptTransport(httpx.BaseTransport):
+    """A transport that clients can close without closing its connection.
+
+    Parameters
+    ----------
+    transport
+        What sends the requests.
+    """
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._transport = transport
+        self._owner = os.getpid()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; refused in a forked process, whose bytes would mix with the owner's."""
+        if os.getpid() != self._owner:
+            raise RuntimeError(
+                f"expected the connection to be used by process {self._owner}, found "
+                f"{os.getpid()}, which was forked from it. Fix: make an HTTP client of your own"
+            )
+        return self._transport.handle_request(request)
+
+    def close(self) -> None:
+        """Leave the connection open for the next client."""
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+
+class Connections:
+    """The kept connections of a process, by address."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, KeptTransport] = {}
+        self._owner = os.getpid()
+
+    def client_like(self, client: Any) -> Any:
+        """Return a client with the token of another one, on the kept connection.
+
+        Parameters
+        ----------
+        client
+            Airflow's, made for one task. It is returned itself where its connection can't be
+            shared (a dry run, or a proxy).
+        """
+        if type(client._transport) is not httpx.HTTPTransport or client._mounts:
+            return client
+        if self._owner != os.getpid():
+            self.__init__()  # type: ignore[misc]  # the parent's are not ours
+        address = str(client.base_url)
+        if address not in self._kept:
+            # The stock client's own transport, so that certificates are as Airflow set them; its
+            # own client must not close it.
+            model = type(client)(base_url=address, token="", limits=_LIMITS)
+            self._kept[address] = KeptTransport(model._transport)
+        return type(client)(
+            base_url=address,
+            token=client.auth.token,
+            timeout=client.timeout,
+            transport=self._kept[address],
+        )
+
+    def forget(self) -> None:
+        """Close all connections, as after an error in the midst of an answer."""
+        for transport in self._kept.values():
+            transport.disconnect()
+        self._kept.clear()
+
+
+#: Airflow's API server keeps an idle connection for 120 s ([api] worker_timeout).
+_LIMITS = httpx.Limits(max_keepalive_connections=1, max_connections=10, keepalive_expiry=60)

@@ -1,0 +1,97 @@
+"""Processes that a task leaves behind are ended when it ends.
+
+A task's own process is forked from a Celery process. What it starts and does not wait for would
+go on, hold the task's log and memory, and belong to nobody. Linux lets a process take over such
+orphans (`PR_SET_CHILD_SUBREAPER`), so that they can be found whatever they did to detach.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+#: Seconds that they get to end by themselves, after SIGTERM.
+GRACE = 2.0
+
+#: <linux/prctl.h>
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt() -> bool:
+    """Have this process become the parent of orphans below it; False where that can't be."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        log.warning("Can't adopt orphans: errno %d", ctypes.get_errno())
+        return False
+    return True
+
+
+def present() -> frozenset[int]:
+    """Return the processes below this one."""
+    if not _any_child():
+        return frozenset()
+    return frozenset(process.pid for process in _below())
+
+
+def end(known: frozenset[int] = frozenset(), grace: float = GRACE) -> list[str]:
+    """End the processes below this one and wait for them; return the names of those that lived.
+
+    To be called when the process that should be there has ended and was waited for. Costs one
+    system call when there is nothing to do.
+
+    Parameters
+    ----------
+    known
+        Those that are to be left alone.
+    grace
+        Seconds between the request to end and the kill.
+    """
+    names: dict[int, str] = {}
+    if not _any_child():
+        return []
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        asked: set[int] = set()
+        limit = time.monotonic() + grace
+        while found := [process for process in _below() if process.pid not in known]:
+            left = limit - time.monotonic()
+            if left <= 0:
+                break
+            for process in found:
+                if process.pid not in asked:
+                    asked.add(process.pid)
+                    _ask(process, number, names)
+            # Not all of the time at once: one that was asked may have started another.
+            psutil.wait_procs(found, timeout=min(left, 0.1))
+    return sorted(names.values())
+
+
+def _any_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _below() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _ask(process: psutil.Process, number: signal.Signals, names: dict[int, str]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return
+        names[process.pid] = process.name()
+        with suppress(PermissionError):  # another user's
+            os.kill(process.pid, number)

@@ -1,0 +1,157 @@
+"""Airflow's supervisor of a task, with what a warm worker does differently.
+
+The one module that touches what Airflow does not promise to keep: `ActivitySubprocess` and the
+names by which its task runner finds a parser, read from Airflow 3.3.2. `misfits` compares the
+source of what is relied on with what was read; the coordinator runs Airflow's own class instead
+when anything differs.
+
+What is different:
+
+- The end of a task's process wakes its supervisor. Airflow's waits for the process's pipes only;
+  when they are closed before the process can be reaped, it waits for nothing, for
+  `[workers] min_heartbeat_interval` (supervisor.py:1170).
+- No heartbeat right after the start, which was one (supervisor.py:1393).
+- A DAG file that was parsed before the fork, and has not changed since, is not parsed again.
+- What a task leaves behind is ended with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import operator
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import attrs
+from airflow.dag_processing import dagbag
+from airflow.sdk.execution_time import supervisor
+
+from workers import leftovers
+from workers.dag_cache import CACHE
+
+#: The version that this was read from.
+AIRFLOW = "3.3.2"
+
+#: What is overridden, called or replaced -> the first digits of its source's SHA-256.
+RELIED_ON = {
+    "airflow.sdk.execution_time.supervisor": {
+        "WatchedSubprocess.start": "bf0ee2e40b8558a6",
+        "WatchedSubprocess._service_subprocess": "42a762c7c8aa4ea5",
+        "WatchedSubprocess._check_subprocess_exit": "dc039d1f36e9b6cd",
+        "ActivitySubprocess.start": "3b7c00d9ab984ddf",
+        "ActivitySubprocess._on_child_started": "c1810e9d6d095987",
+        "ActivitySubprocess.wait": "45b8879d9105584e",
+        "ActivitySubprocess._monitor_subprocess": "02685b2380deaafd",
+        "ActivitySubprocess._send_heartbeat_if_needed": "31f8f8772b8c6096",
+        "_ensure_client": "3711d4790eaf3ac4",
+        "_fork_main": "7b7b028048040028",
+        "_subprocess_main": "45100c9be7e68f4e",
+    },
+    "airflow.sdk.execution_time.coordinator": {
+        "_PythonCoordinator.execute_task": "7b10d871f3fd5113"
+    },
+    "airflow.sdk.execution_time.task_runner": {"parse": "69cedeb5764ac5c6"},
+    "airflow.dag_processing.dagbag": {"BundleDagBag": "36e356c259427057"},
+    "airflow.sdk.api.client": {
+        "Client.__init__": "adc3cc37f7643936",
+        "BearerAuth": "b781574998d1ffd8",
+    },
+}
+
+
+def digest(module: str, name: str) -> str:
+    """Return the first digits of the SHA-256 of a definition's source."""
+    found = operator.attrgetter(name)(importlib.import_module(module))
+    return hashlib.sha256(inspect.getsource(found).encode()).hexdigest()[:16]
+
+
+def misfits() -> Iterator[str]:
+    """Yield what differs from the Airflow that this module was read from."""
+    if not hasattr(os, "pidfd_open"):
+        yield "os.pidfd_open: this system has none"
+    for module, names in RELIED_ON.items():
+        for name, expected in names.items():
+            try:
+                found = digest(module, name)
+            except (ImportError, AttributeError, OSError, TypeError) as error:
+                yield f"{module}.{name}: {type(error).__name__}: {error}"
+                continue
+            if found != expected:
+                yield f"{module}.{name}: expected source {expected} of {AIRFLOW}, found {found}"
+
+
+class _End:
+    """The end of a process, as something that a selector can wait for."""
+
+    def __init__(self, pid: int) -> None:
+        self._descriptor = os.pidfd_open(pid)
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable from the process's end on."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _no_more(_: _End) -> bool:
+    """Tell the supervisor that nothing can be read, so that it unregisters the source."""
+    return False
+
+
+@attrs.define(kw_only=True, slots=False)
+class WarmSubprocess(supervisor.ActivitySubprocess):
+    """A task's process and its supervision."""
+
+    #: Processes below this one that are not the task's.
+    others: frozenset[int] = frozenset()
+    _end: Any = attrs.field(default=None, init=False, repr=False)
+
+    def _on_child_started(self, **details: Any) -> None:
+        self._end = _End(self.pid)
+        self.selector.register(self._end, 1, (_no_more, self._forget_end))
+        super()._on_child_started(**details)
+        self._last_heartbeat_attempt = time.monotonic()
+
+    def _forget_end(self, end: _End) -> None:
+        with suppress(KeyError, ValueError):
+            self.selector.unregister(end)
+
+    def _check_subprocess_exit(
+        self, raise_on_timeout: bool = False, expect_signal: int | None = None
+    ) -> int | None:
+        known = self._exit_code
+        code = super()._check_subprocess_exit(raise_on_timeout, expect_signal)
+        if known is None and code is not None:
+            # Before the pipes are read to their end: the leftovers hold them open.
+            left = leftovers.end(self.others)
+            if left:
+                self.process_log.warning("Ended processes that the task left behind", names=left)
+        return code
+
+    def wait(self) -> int:
+        """Supervise to the end; return the exit code."""
+        try:
+            return super().wait()
+        finally:
+            self._end.close()
+
+
+def task_main() -> None:
+    """Run in the task's process: as Airflow does, with the DAG files parsed before the fork."""
+    dagbag.BundleDagBag = functools.partial(_bag, dagbag.BundleDagBag)
+    supervisor._subprocess_main()
+
+
+def _bag(parser: Callable[..., Any], *, dag_folder: str, **arguments: Any) -> Any:
+    kept = CACHE.find(dag_folder, **arguments)
+    return parser(dag_folder=dag_folder, **arguments) if kept is None else kept

@@ -43,6 +43,11 @@ def names(prefix: str, count: int) -> list[str]:
     return [f"{prefix}_{number:03}" for number in range(count)]
 
 
+def source(dag_id: str, schedule: str | None) -> str:
+    """Return the file of a singleton DAG."""
+    return _SINGLETON.format(dag_id=dag_id, schedule=schedule)
+
+
 @contextmanager
 def present(stack: Stack, dag_ids: list[str], schedule: str | None) -> Iterator[None]:
     """Have singleton DAGs in a stack's folder, each in a file of its own.
@@ -52,7 +57,7 @@ def present(stack: Stack, dag_ids: list[str], schedule: str | None) -> Iterator[
     """
     files = [stack.dags / f"{dag_id}.py" for dag_id in dag_ids]
     for file, dag_id in zip(files, dag_ids, strict=True):
-        file.write_text(_SINGLETON.format(dag_id=dag_id, schedule=schedule))
+        file.write_text(source(dag_id, schedule))
     try:
         stack.metadata.execute(
             "UPDATE dag SET is_paused = false WHERE dag_id = ANY(%s)", (dag_ids,)

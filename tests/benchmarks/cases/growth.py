@@ -49,11 +49,16 @@ def _waiting(stack: Stack, plan: Plan) -> dict[str, Measurement]:
 def _running(stack: Stack, plan: Plan) -> dict[str, Measurement]:
     found: dict[str, Measurement] = {}
     started: list[str] = []
-    running = "SELECT count(*) FROM dag_run WHERE dag_id = %s AND state = 'running'"
+    # with their tasks made, which the first task of each tells how many there are
+    running = (
+        "SELECT count(*) FROM dag_run r WHERE dag_id = %s AND state = 'running' AND EXISTS "
+        "(SELECT 1 FROM task_instance t WHERE t.dag_id = r.dag_id AND t.run_id = r.run_id "
+        "AND t.task_id = 'lengths' AND t.state = 'success')"
+    )
     try:
         for total in _RUNNING:
-            # each runs or waits for longer than the case lasts
-            started += Flood(total - len(started), 2, 30).start(stack, _DAG)
+            # enough for the fewest of them to last as long as the case
+            started += Flood(total - len(started), 8, 30).start(stack, _DAG)
             await_true(
                 lambda total=total: stack.metadata.number(running, (_DAG,)) >= total * 0.9,  # type: ignore[misc]
                 _DEADLINE,

@@ -139,6 +139,22 @@ def test_what_is_not_measured_is_none_and_says_why(
     assert any("no wheel" in line for line in said)
 
 
+def test_a_peer_whose_server_fails_does_not_keep_the_next_from_being_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measured(peer: Peer, *_: object) -> Any:
+        if peer.name == "celery":
+            raise OSError("no space left")
+        yield "chain6_idle", {"n": 3}
+
+    monkeypatch.setattr(environment, "ensure", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(environment, "version", lambda *_: "1")
+    monkeypatch.setattr(results, "measure", measured)
+    found = peers.run(["celery", "dbos"], quick=True, progress=lambda _: None, home=tmp_path)
+    assert found["celery"]["note"].endswith("no space left")
+    assert found["dbos"]["chain6_idle"] == {"n": 3}
+
+
 def test_what_was_measured_before_a_failure_stays(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

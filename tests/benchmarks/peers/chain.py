@@ -40,7 +40,7 @@ class Plan:
 
 
 QUICK = Plan(samples=20, seconds=40, cases=("chain6_idle", "chain6_flood_2000"))
-FULL = Plan(samples=60, seconds=120, cases=CASES)
+FULL = Plan(samples=60, seconds=90, cases=CASES)
 
 
 class Measurement:

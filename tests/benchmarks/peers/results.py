@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import fcntl
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from airflow_config.place import ROOT
+from deploy.local.postgres import PostgresError
 from tests.benchmarks.peers import environment
 from tests.benchmarks.peers.catalogue import PEERS
 from tests.benchmarks.peers.chain import CASES, FULL, QUICK, measure
@@ -18,6 +22,15 @@ from tests.benchmarks.peers.peer import Peer
 
 #: Environments and data of all peers.
 HOME = ROOT / ".airlane-bench" / "peers"
+
+#: What may keep one peer from being measured, and must not keep the others.
+_FAILURES = (
+    UnavailableError,
+    PostgresError,
+    psycopg.Error,
+    subprocess.SubprocessError,
+    OSError,
+)
 
 
 def chosen(names: Iterable[str]) -> list[Peer]:
@@ -96,9 +109,10 @@ def run(
                 result["version"] = environment.version(python, peer.package)
                 # one by one: what was measured before a failure stays
                 result.update(measure(peer, python, folder / "data", plan, cases, progress))
-        except UnavailableError as error:
-            progress(f"{peer.name}: {error}")
-            result["note"] += f" Not measured: {error}"
+        except _FAILURES as error:
+            said = environment.without_addresses(str(error))
+            progress(f"{peer.name}: {said}")
+            result["note"] += f" Not measured: {said}"
         results[peer.name] = result
     return results
 

@@ -32,6 +32,8 @@ from tests.benchmarks.stock import StockStack
 _KINDS: dict[str, type[Stack]] = {"stock": StockStack, "airlane": AirlaneStack}
 #: What makes a case fail, and not the benchmark.
 _FAILURES = (BenchError, httpx.HTTPError, psycopg.Error, redis.RedisError)
+#: Samples that are shown while they are measured; all are in the results file.
+_SHOWN = 12
 _PREFIX, _PID = "airlane-bench-", "benchmark.pid"
 _DAGS = Path(__file__).parent / "dags"
 
@@ -179,4 +181,6 @@ def _runs(pid: int) -> bool:
 
 
 def _shown(found: Measurement) -> str:
-    return ", ".join(f"{sample:.3g}" for sample in found.samples) or "no sample"
+    first = [f"{sample:.3g}" for sample in found.samples[:_SHOWN]]
+    more = len(found.samples) - len(first)
+    return ", ".join(first + ([f"and {more} more"] if more else [])) or "no sample"

@@ -33,6 +33,8 @@ URGENT_REST, BATCH_REST = 4.0, 0.5
 URGENT_ACTIVE = 10.0
 #: Task instances that the batch runs of one pass may have together; one run is always taken.
 BATCH_SIZE = 400
+#: Seconds after which a batch run is looked up again: mapped tasks are made while it runs.
+STALE = 5.0
 #: Task instances from which on a run is looked at before it is examined.
 LARGE = 25
 #: Seconds before a run that another scheduler or a request held locked is tried again.
@@ -64,6 +66,7 @@ class Agenda:
         self._batch_band = batch_band
         self._clock = clock
         self._profiles: OrderedDict[Run, Profile] = OrderedDict()
+        self._learnt: dict[Run, float] = {}
         self._changed: dict[Run, None] = {}
         self._retry_at: dict[Run, float] = {}
         self._batch_due = 0.0
@@ -116,13 +119,20 @@ class Agenda:
 
     def unknown(self, runs: Iterable[Run]) -> list[Run]:
         """Return those whose profile must be looked up."""
-        return [run for run in runs if run not in self._profiles]
+        stale = self._clock() - STALE
+        return [
+            run
+            for run in runs
+            if run not in self._profiles or (not self.is_urgent(run) and self._learnt[run] <= stale)
+        ]
 
     def learn(self, profiles: Mapping[Run, Profile]) -> None:
         """Remember profiles."""
         self._profiles.update(profiles)
+        self._learnt.update(dict.fromkeys(profiles, self._clock()))
         while len(self._profiles) > _REMEMBERED:
-            self._profiles.popitem(last=False)
+            run, _ = self._profiles.popitem(last=False)
+            del self._learnt[run]
 
     def batch_is_due(self) -> bool:
         """Tell whether this loop may do something for batch work."""

@@ -71,10 +71,8 @@ LOOK = 0.5
 SWEEP, SWEEP_ALL = 15, 60
 #: Seconds for both while notifications are not heard: as stock Airflow, which polls.
 SWEEP_DEAF = 1
-#: Candidates read per loop.
-_CANDIDATES = 200
-#: Runs whose last sweep is remembered.
-_REMEMBERED = 20_000
+#: Candidates read per loop, and runs whose last sweep is remembered.
+_CANDIDATES, _REMEMBERED = 200, 20_000
 
 #: What an examination can move on, besides tasks without a state.
 _SCHEDULABLE = (TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE)
@@ -126,6 +124,7 @@ class SchedulerLoop:
         self._created_at = self._started_at = float("-inf")
         self._batch_pass = True
         self._swept: dict[Run, float] = {}
+        self._heard_since = wakeup.since
         self._unpaused: set[str] = set()
         self._limit = 20
 
@@ -245,11 +244,15 @@ class SchedulerLoop:
         )
         seen = DagRun.last_scheduling_decision
         sweep = SWEEP if self._wakeup.listening else SWEEP_DEAF
-        now = datetime.now(UTC)
+        if self._wakeup.since != self._heard_since:
+            # What happened before this connection was told to nobody.
+            self._heard_since = self._wakeup.since
+            self._swept.clear()
+        due = max(datetime.now(UTC) - timedelta(seconds=sweep), self._heard_since)
         rows = session.execute(
             select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(*_examinable(), or_(told, seen.is_(None), seen < now - timedelta(seconds=sweep)))
+            .where(*_examinable(), or_(told, seen.is_(None), seen < due))
             # What was told of is never cut off, so that what is missing is known not to run.
             .order_by(case((told, 0), else_=1), seen.nulls_first(), DagRun.run_after)
             .limit(len(changed) + _CANDIDATES)

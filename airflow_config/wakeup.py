@@ -13,6 +13,7 @@ import logging
 import select
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import psycopg
@@ -58,6 +59,8 @@ class WakeUp:
         self._arguments = {"connect_timeout": _CONNECT, **arguments, "autocommit": True}
         self._connection: psycopg.Connection[Any] | None = None
         self._next_try = 0.0
+        #: Since when changes are heard; what happened before was told to nobody here.
+        self.since = datetime.now(UTC)
 
     @property
     def listening(self) -> bool:
@@ -104,6 +107,7 @@ class WakeUp:
             log.warning("The scheduler is not woken by the database, it polls: %s", error)
             return
         self._connection = connection
+        self.since = datetime.now(UTC)
         log.info("The database wakes the scheduler (channel %s)", CHANNEL)
 
 

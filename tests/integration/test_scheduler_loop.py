@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change
 from tests.metadata_database import insert_dag, insert_run, insert_task
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 URGENT, BATCH = ("onboarding", "u"), ("rescore", "b")
 
 
@@ -33,6 +35,7 @@ class Told:
     """Stands for the wake-up."""
 
     listening: bool = True
+    since: datetime = LONG_AGO
     changes: list[Change] = field(default_factory=list)
 
     def wait(self, seconds: float) -> list[Change]:  # noqa: ARG002

@@ -1,0 +1,108 @@
+"""The scheduler's loop as the executor starts it: what it finds by itself, from a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+
+from airflow_config import agenda, queues, scheduler_loop, wakeup
+from airflow_config.executor import metadata_arguments
+from airflow_config.scheduler_loop import SchedulerLoop
+from airflow_config.wakeup import Change, WakeUp
+from tests.executors import stock_afterwards
+from tests.metadata_database import insert_dag, insert_run, insert_task
+from tests.servers import wait_until
+
+
+@pytest.fixture
+def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
+        insert_dag(connection, "d")
+        yield connection
+
+
+@pytest.fixture
+def told(metadata_orm: str) -> Iterator[WakeUp]:
+    """A real listener."""
+    found = WakeUp(metadata_arguments())
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def loop(told: WakeUp) -> Iterator[SchedulerLoop]:
+    with stock_afterwards():
+        loop = SchedulerLoop(queues.load(), told)
+        loop.install()
+        yield loop
+
+
+def examined() -> list[str]:
+    """Return the runs that the loop examines now, by the function that Airflow calls."""
+    with create_session() as session:
+        found = DagRun.get_running_dag_runs_to_examine(session=session)
+        for run in found:
+            run.last_scheduling_decision = scheduler_loop.datetime.now(scheduler_loop.UTC)
+        return [run.run_id for run in found]
+
+
+def add_examined_run(writer: psycopg.Connection, run_id: str = "r") -> None:
+    """Add a run that a scheduler examined just now."""
+    insert_run(writer, run_id, "running")
+    insert_task(writer, "t", run_id, None, weight=100_000)
+    writer.execute("UPDATE dag_run SET last_scheduling_decision = now()")
+
+
+def test_a_scheduler_that_starts_looks_at_every_run(
+    loop: SchedulerLoop, told: WakeUp, writer: psycopg.Connection
+) -> None:
+    """What happened since the last one examined it was told to nobody."""
+    add_examined_run(writer)
+    told.wait(0)
+    assert examined() == ["r"]
+    assert examined() == []
+
+
+def test_a_scheduler_that_listens_again_looks_at_every_run(
+    loop: SchedulerLoop, told: Any, writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeup, "_RETRY", 100_000)
+    told.wait(0)
+    assert examined() == []
+    listener = told._connection.info.backend_pid
+    writer.execute("SELECT pg_terminate_backend(%s)", [listener])
+    query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+    wait_until(lambda: not writer.execute(query, [listener]).fetchone(), "the connection's end")
+    assert told.wait(100_000) == []
+    add_examined_run(writer)
+    writer.execute("UPDATE dag_run SET last_scheduling_decision = now() - interval '1 minute'")
+    assert examined() == ["r"], "while it hears nothing it looks"
+    # now something happens to the run, and it is heard of no more than before
+    told._next_try = 0.0
+    told.wait(0)
+    assert told.listening
+    assert examined() == ["r"]
+    assert examined() == []
+
+
+def test_a_run_that_grows_by_mapped_tasks_becomes_a_large_one(
+    loop: SchedulerLoop, writer: psycopg.Connection
+) -> None:
+    now = [1000.0]
+    loop.agenda = agenda.Agenda(queues.load().default_queue.priority, lambda: now[0])
+    insert_run(writer, "r", "running")
+    insert_task(writer, "t", "r", None, weight=1_000)
+    loop._note([Change("run", "d", "r")])
+    assert examined() == ["r"]
+    assert not loop.agenda.is_large(("d", "r"))
+    for number in range(agenda.LARGE):
+        insert_task(writer, f"mapped{number}", "r", "running", weight=1_000)
+    now[0] += agenda.STALE
+    loop._note([Change("task", "d", "r")])
+    examined()
+    assert loop.agenda.is_large(("d", "r"))

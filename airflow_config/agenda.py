@@ -88,7 +88,8 @@ class Agenda:
     def touch(self, run: Run) -> None:
         """Put a run on the agenda."""
         self._changed[run] = None
-        if self.is_urgent(run):
+        # One that is not known yet may turn out to be batch: `choose` knows.
+        if run in self._profiles and self.is_urgent(run):
             self._urgent_seen = self._clock()
 
     def is_urgent(self, run: Run) -> bool:

@@ -106,3 +106,15 @@ def test_a_run_that_grows_by_mapped_tasks_becomes_a_large_one(
     loop._note([Change("task", "d", "r")])
     examined()
     assert loop.agenda.is_large(("d", "r"))
+
+
+def test_a_new_batch_run_is_no_sign_of_urgent_work(
+    loop: SchedulerLoop, writer: psycopg.Connection
+) -> None:
+    """Batch gets the larger share of the scheduler's time when nothing is urgent."""
+    for run_id, weight in (("batch", 1_000), ("urgent", 100_000)):
+        insert_run(writer, run_id, "running")
+        insert_task(writer, "t", run_id, None, weight=weight)
+        loop._note([Change("run", "d", run_id)])
+        assert run_id in examined()
+        assert loop.agenda.pressed() == (run_id == "urgent")

@@ -1,12 +1,13 @@
 """The scheduler's loop, bounded: the one module that touches Airflow's scheduler from inside.
 
 Read from Airflow 3.3.2. It has no extension point for which DagRuns a loop examines, nor for
-waking it, so four functions of it are replaced or wrapped when the executor starts in a scheduler:
+waking it, so six functions of it are replaced or wrapped when the executor starts in a scheduler:
 
 - `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`).
 - `DagRun.get_running_dag_runs_to_examine`: changed runs, urgent ones first (see `agenda`).
 - `SchedulerJobRunner._create_dagruns_for_dags`, `_start_queued_dagruns`: when there is something
-  to create or start, and twice a second otherwise; queued urgent runs start first.
+  to create or start, and twice a second otherwise.
+- `DagRun.get_queued_dag_runs_to_set_running`: urgent ones first.
 - `Pool.slots_stats`: pools of batch queues show no open slot in a loop that is for urgent work
   only, so that its query does not rank thousands of waiting batch tasks.
 

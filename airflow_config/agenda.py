@@ -29,6 +29,8 @@ GATHER = 0.1
 #: A batch pass that took t seconds is followed by this many times t without one: while urgent
 #: runs are on their way, and when none is.
 URGENT_REST, BATCH_REST = 4.0, 0.5
+#: Seconds that batch waits at most for a moment in which nothing urgent is to be done.
+YIELD = 0.5
 #: Seconds after its last sign for which an urgent run counts as on its way.
 URGENT_ACTIVE = 10.0
 #: Task instances that the batch runs of one pass may have together; one run is always taken.
@@ -69,10 +71,13 @@ class Agenda:
         self._learnt: dict[Run, float] = {}
         self._changed: dict[Run, None] = {}
         self._retry_at: dict[Run, float] = {}
-        self._batch_due = 0.0
+        self._batch_due = clock()
+        self._batch_since: float | None = None
         self._urgent_seen = float("-inf")
         #: Runs were created or cleared: look for queued ones.
         self.new_runs: dict[Run, None] = {}
+        #: This loop may do something for batch work.
+        self.batch_pass = True
         #: More is known to be left than the last loop took.
         self.unfinished = False
 
@@ -135,9 +140,23 @@ class Agenda:
             run, _ = self._profiles.popitem(last=False)
             del self._learnt[run]
 
-    def batch_is_due(self) -> bool:
-        """Tell whether this loop may do something for batch work."""
-        return self._clock() >= self._batch_due
+    def begin(self) -> None:
+        """Begin a loop, and decide whether it is a batch pass.
+
+        Tasks are sent at the end of a loop, so what is urgent goes by itself as long as batch
+        has not waited for too long.
+        """
+        now = self._clock()
+        kinds = {self.is_urgent(run) for run in self._changed}
+        if False in kinds and self._batch_since is None:
+            self._batch_since = now
+        rested = now - self._batch_due
+        # Schedules and queued runs are looked at in batch passes too, though nobody tells.
+        overdue = rested >= 2 * IDLE or (
+            self._batch_since is not None and now - self._batch_since >= YIELD
+        )
+        urgent = bool(self.new_runs) or True in kinds
+        self.batch_pass = rested >= 0 and (overdue or not urgent)
 
     def pressed(self) -> bool:
         """Tell whether an urgent run is on its way."""
@@ -146,10 +165,11 @@ class Agenda:
     def changed(self, limit: int) -> list[Run]:
         """Return runs on the agenda that may be looked at now, urgent ones first."""
         now = self._clock()
-        batch = self.batch_is_due()
         free = [run for run in self._changed if self._retry_at.get(run, now) <= now]
         urgent = [run for run in free if self.is_urgent(run)]
-        return [*urgent, *(run for run in free if batch and not self.is_urgent(run))][:limit]
+        return [*urgent, *(run for run in free if self.batch_pass and not self.is_urgent(run))][
+            :limit
+        ]
 
     def choose(self, candidates: Iterable[Run], limit: int) -> list[Run]:
         """Return which of these runs to examine now, most urgent first.
@@ -170,7 +190,7 @@ class Agenda:
             self._urgent_seen = self._clock()
         chosen = urgent[:limit]
         self.unfinished = len(urgent) > limit
-        if self.batch_is_due():
+        if self.batch_pass:
             size = 0
             for run in batch:
                 profile = self._profiles.get(run)
@@ -199,5 +219,6 @@ class Agenda:
 
     def passed(self, took: float) -> None:
         """A loop that did something for batch took this many seconds: rest from batch."""
+        self._batch_since = None
         rest = URGENT_REST if self.pressed() else BATCH_REST
         self._batch_due = self._clock() + max(GATHER, rest * took)

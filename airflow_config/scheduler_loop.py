@@ -34,11 +34,12 @@ from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
 from airflow.utils.sqlalchemy import with_row_locks
-from airflow.utils.state import DagRunState, State, TaskInstanceState
+from airflow.utils.state import DagRunState, State
 from sqlalchemy import and_, case, exists, false, func, or_, select, tuple_
 
 from airflow_config.agenda import Agenda, Profile, Run
 from airflow_config.queues import BAND
+from airflow_config.run_filters import TIMED, examinable, has_timed_tasks
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -72,13 +73,13 @@ LOOK = 0.5
 SWEEP, SWEEP_ALL = 15, 60
 #: Seconds for both while notifications are not heard: as stock Airflow, which polls.
 SWEEP_DEAF = 1
+#: The same for a run with a task that waits for a time: a retry's delay, a sensor's next look.
+SWEEP_TIMED = 1
 #: Candidates read per loop, and runs whose last sweep is remembered.
 _CANDIDATES, _REMEMBERED = 200, 20_000
 
-#: What an examination can move on, besides tasks without a state.
-_SCHEDULABLE = (TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE)
 #: What ends by itself and tells so.
-_UNFINISHED = tuple(state for state in State.unfinished if state not in {None, *_SCHEDULABLE})
+_UNFINISHED = tuple(state for state in State.unfinished if state not in {None, *TIMED})
 
 
 def misfits() -> list[str]:
@@ -123,7 +124,6 @@ class SchedulerLoop:
         }
         self.agenda = Agenda(default.priority)
         self._created_at = self._started_at = float("-inf")
-        self._batch_pass = True
         self._swept: dict[Run, float] = {}
         self._heard_since = wakeup.since
         self._unpaused: set[str] = set()
@@ -147,10 +147,10 @@ class SchedulerLoop:
             agenda = self.agenda
             # The session has not spoken to the database yet, so it holds no connection here.
             self._note(self._wakeup.wait(agenda.patience()))
-            self._batch_pass = agenda.batch_is_due()
+            agenda.begin()
             start = time.monotonic()
             queued = stock(runner, session)
-            if self._batch_pass:
+            if agenda.batch_pass:
                 agenda.passed(time.monotonic() - start)
             return queued
 
@@ -158,6 +158,9 @@ class SchedulerLoop:
 
     def _note(self, changes: list[Change]) -> None:
         self.agenda.note(changes)
+        if self.agenda.new_runs:
+            # Airflow creates a few runs a loop; when it was our own, more schedules may be due.
+            self._created_at = float("-inf")
         unpaused = {change.dag_id for change in changes if change.kind == "dag"}
         if unpaused:
             self._unpaused |= unpaused
@@ -167,7 +170,7 @@ class SchedulerLoop:
         @functools.wraps(stock)
         def create_dagruns(runner: Any, guard: Any, session: Session) -> None:
             now = time.monotonic()
-            if now - self._created_at >= LOOK and self._batch_pass:
+            if now - self._created_at >= LOOK and self.agenda.batch_pass:
                 self._created_at = now
                 stock(runner, guard, session)
 
@@ -177,7 +180,7 @@ class SchedulerLoop:
         @functools.wraps(stock)
         def start_queued(runner: Any, session: Session) -> None:
             now = time.monotonic()
-            if self.agenda.new_runs or (now - self._started_at >= LOOK and self._batch_pass):
+            if self.agenda.new_runs or (now - self._started_at >= LOOK and self.agenda.batch_pass):
                 stock(runner, session)
 
         return start_queued
@@ -190,7 +193,7 @@ class SchedulerLoop:
             self._learn(self.agenda.unknown(told), session)
             urgent = [run for run in told if self.agenda.is_urgent(run)]
             runs = self._queued(urgent, session) if urgent else []
-            if self._batch_pass:
+            if self.agenda.batch_pass:
                 self._started_at = time.monotonic()
                 known = {run.id for run in runs}
                 runs += [run for run in stock(session) if run.id not in known]
@@ -203,7 +206,7 @@ class SchedulerLoop:
         def slots_stats(*args: Any, **kwargs: Any) -> Any:
             pools = stock(*args, **kwargs)
             # With locked rows it is the scheduler's critical section; metrics ask without.
-            if kwargs.get("lock_rows") and not self._batch_pass:
+            if kwargs.get("lock_rows") and not self.agenda.batch_pass:
                 for name, stats in pools.items():
                     if name not in self._urgent_pools:
                         stats["open"] = 0
@@ -249,11 +252,13 @@ class SchedulerLoop:
             # What happened before this connection was told to nobody.
             self._heard_since = self._wakeup.since
             self._swept.clear()
-        due = max(datetime.now(UTC) - timedelta(seconds=sweep), self._heard_since)
+        now = datetime.now(UTC)
+        due = max(now - timedelta(seconds=sweep), self._heard_since)
+        timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
         rows = session.execute(
-            select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen)
+            select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen, timed)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(*_examinable(), or_(told, seen.is_(None), seen < due))
+            .where(*examinable(), or_(told, seen.is_(None), seen < due, timed))
             # What was told of is never cut off, so that what is missing is known not to run.
             .order_by(case((told, 0), else_=1), seen.nulls_first(), DagRun.run_after)
             .limit(len(changed) + _CANDIDATES)
@@ -262,11 +267,12 @@ class SchedulerLoop:
         asked = set(changed)
         unpaused, self._unpaused = self._unpaused, set()
         clock = time.monotonic()
-        for id_, dag_id, run_id, examined in rows:
+        for id_, dag_id, run_id, examined, is_timed in rows:
             run = (dag_id, run_id)
             if run not in asked and dag_id not in unpaused and examined is not None:
                 # Once per sweep: it may be left alone, and then its time does not change.
-                if clock - self._swept.get(run, float("-inf")) < sweep:
+                every = SWEEP_TIMED if is_timed else sweep
+                if clock - self._swept.get(run, float("-inf")) < every:
                     continue
                 self._swept[run] = clock
             found[run] = (id_, examined)
@@ -303,7 +309,7 @@ class SchedulerLoop:
         if not large:
             return []
         of_run = and_(TI.dag_id == DagRun.dag_id, TI.run_id == DagRun.run_id)
-        schedulable = or_(TI.state.is_(None), TI.state.in_(_SCHEDULABLE))
+        schedulable = or_(TI.state.is_(None), TI.state.in_(TIMED))
         rows = session.scalars(
             select(DagRun.id).where(
                 DagRun.id.in_(large),
@@ -317,7 +323,7 @@ class SchedulerLoop:
         query = (
             select(DagRun)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(DagRun.id.in_(ids), *_examinable())
+            .where(DagRun.id.in_(ids), *examinable())
         )
         locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
         return list(session.scalars(locked).unique())
@@ -339,13 +345,3 @@ class SchedulerLoop:
         locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
         found = session.scalars(locked).unique()
         return sorted(found, key=lambda run: (-self.agenda.band((run.dag_id, run.run_id)), run.id))
-
-
-def _examinable() -> tuple[Any, ...]:
-    """Return what Airflow asks of a run that it examines."""
-    return (
-        DagRun.state == DagRunState.RUNNING,
-        DagRun.run_after <= func.now(),
-        ~DagModel.is_paused,
-        ~DagModel.is_stale,
-    )

@@ -88,13 +88,13 @@ def change(loop: SchedulerLoop, *runs: Run, kind: Any = "task") -> None:
 
 def examined(loop: SchedulerLoop) -> list[Run]:
     """One loop: what it locks and examines; an examination sets the time, as Airflow does."""
-    loop._batch_pass = loop.agenda.batch_is_due()
+    loop.agenda.begin()
     with create_session() as session:
         runs = loop.runs_to_examine(session=session)
         for run in runs:
             run.last_scheduling_decision = scheduler_loop.datetime.now(scheduler_loop.UTC)
         found = [(run.dag_id, run.run_id) for run in runs]
-    if loop._batch_pass:
+    if loop.agenda.batch_pass:
         loop.agenda.passed(0)
     return found
 
@@ -125,7 +125,8 @@ def test_urgent_goes_first_and_batch_rests_after_its_pass(
     add(writer, BATCH, None)
     add(writer, URGENT, None)
     change(loop, BATCH, URGENT)
-    assert examined(loop) == [URGENT, BATCH]
+    assert examined(loop) == [URGENT]
+    assert examined(loop) == [BATCH]
     change(loop, BATCH, URGENT)
     assert examined(loop) == [URGENT]
     assert examined(loop) == []
@@ -214,7 +215,7 @@ def test_queued_urgent_runs_start_before_batch_runs_that_came_first(
     change(loop, BATCH, URGENT, kind="run")
     stock: list[Any] = []
     with create_session() as session:
-        loop._batch_pass = False
+        loop.agenda.batch_pass = False
         runs = loop._around_queued(lambda _: stock)(session)
         assert [(run.dag_id, run.run_id) for run in runs] == [URGENT]
     assert not loop.agenda.new_runs
@@ -225,11 +226,11 @@ def test_a_loop_for_urgent_work_sees_batch_pools_as_full(loop: SchedulerLoop) ->
         return {name: {"open": 5} for name in ("onboarding", "control", "batch", "default_pool")}
 
     around = loop._around_pools(stats)
-    loop._batch_pass = False
+    loop.agenda.batch_pass = False
     seen = {name: pool["open"] for name, pool in around(lock_rows=True).items()}
     assert seen == {"onboarding": 5, "control": 5, "batch": 0, "default_pool": 0}
     assert around()["batch"] == {"open": 5}
-    loop._batch_pass = True
+    loop.agenda.batch_pass = True
     assert around(lock_rows=True)["batch"] == {"open": 5}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
-from airflow_config import agenda, queues, scheduler_loop, wakeup
+from airflow_config import agenda, queues, wakeup
 from airflow_config.executor import metadata_arguments
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change, WakeUp
@@ -47,7 +48,7 @@ def examined() -> list[str]:
     with create_session() as session:
         found = DagRun.get_running_dag_runs_to_examine(session=session)
         for run in found:
-            run.last_scheduling_decision = scheduler_loop.datetime.now(scheduler_loop.UTC)
+            run.last_scheduling_decision = datetime.now(UTC)
         return [run.run_id for run in found]
 
 
@@ -118,3 +119,22 @@ def test_a_new_batch_run_is_no_sign_of_urgent_work(
         loop._note([Change("run", "d", run_id)])
         assert run_id in examined()
         assert loop.agenda.pressed() == (run_id == "urgent")
+
+
+@pytest.mark.parametrize("state", ["up_for_retry", "up_for_reschedule"])
+def test_a_task_that_waits_for_a_time_is_looked_at_all_the_time(
+    loop: SchedulerLoop, told: WakeUp, writer: psycopg.Connection, state: str
+) -> None:
+    """Nobody tells that a retry's delay is over, or that a sensor is due."""
+    told.wait(0)
+    for run_id, task in (("timed", state), ("other", "running")):
+        insert_run(writer, run_id, "running")
+        insert_task(writer, "t", run_id, task, weight=100_000)
+    for _ in range(2):
+        writer.execute("UPDATE dag_run SET last_scheduling_decision = now()")
+        loop._heard_since = told.since = datetime(2000, 1, 1, tzinfo=UTC)
+        assert examined() == []
+        seen = "UPDATE dag_run SET last_scheduling_decision = now() - interval '2 s'"
+        writer.execute(seen)
+        loop._swept = {run: at - 2 for run, at in loop._swept.items()}
+        assert examined() == ["timed"]

@@ -27,6 +27,7 @@ def runtime() -> Any | None:
     except Exception as error:
         misfits = [f"{type(error).__name__}: {error}"]
     if not misfits:
+        task_runtime.prepare()
         return task_runtime
     log.error(
         "Tasks run as Airflow runs them by default, slower: workers/task_runtime.py does not fit "

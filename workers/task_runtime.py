@@ -13,6 +13,8 @@ What is different:
 - No heartbeat right after the start, which was one (supervisor.py:1393).
 - A DAG file that was parsed before the fork, and has not changed since, is not parsed again.
 - What a task leaves behind is ended with it.
+- Decoders of messages and the like are made once, before the fork (10 ms of CPU per task), and
+  setting up the log empties the caches of all loggers once instead of 70 times (5 ms).
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ import functools
 import hashlib
 import importlib
 import inspect
+import logging
 import operator
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 from airflow.dag_processing import dagbag
-from airflow.sdk.execution_time import supervisor
+from airflow.sdk.execution_time import comms, supervisor, task_runner
+from pydantic import JsonValue, TypeAdapter
 
 from workers import leftovers
 from workers.dag_cache import CACHE
@@ -49,6 +53,7 @@ RELIED_ON = {
         "ActivitySubprocess.wait": "45b8879d9105584e",
         "ActivitySubprocess._monitor_subprocess": "02685b2380deaafd",
         "ActivitySubprocess._send_heartbeat_if_needed": "31f8f8772b8c6096",
+        "_configure_logs_over_json_channel": "6498da8a7e3cac0b",
         "_ensure_client": "3711d4790eaf3ac4",
         "_fork_main": "7b7b028048040028",
         "_subprocess_main": "45100c9be7e68f4e",
@@ -56,13 +61,21 @@ RELIED_ON = {
     "airflow.sdk.execution_time.coordinator": {
         "_PythonCoordinator.execute_task": "7b10d871f3fd5113"
     },
-    "airflow.sdk.execution_time.task_runner": {"parse": "69cedeb5764ac5c6"},
+    "airflow.sdk.execution_time.task_runner": {
+        "parse": "69cedeb5764ac5c6",
+        "main": "0944cb72c80b86d9",
+        "_serialize_rendered_fields": "cacd37ff4beb125c",
+    },
+    "airflow.sdk.execution_time.comms": {"CommsDecoder": "93919e4dc0bba905"},
     "airflow.dag_processing.dagbag": {"BundleDagBag": "36e356c259427057"},
     "airflow.sdk.api.client": {
         "Client.__init__": "adc3cc37f7643936",
         "BearerAuth": "b781574998d1ffd8",
     },
 }
+
+_STOCK_CONFIGURE_LOGS = supervisor._configure_logs_over_json_channel
+_ADAPTERS: list[tuple[Any, TypeAdapter[Any]]] = []
 
 
 def digest(module: str, name: str) -> str:
@@ -146,10 +159,52 @@ class WarmSubprocess(supervisor.ActivitySubprocess):
             self._end.close()
 
 
+def prepare() -> None:
+    """Make before the fork what every task would make for itself."""
+    for kind in (comms.ToTask, JsonValue):
+        _adapter(kind)
+    supervisor._configure_logs_over_json_channel = _configure_logs
+
+
 def task_main() -> None:
-    """Run in the task's process: as Airflow does, with the DAG files parsed before the fork."""
+    """Run in the task's process: as Airflow does, with what was made before the fork."""
     dagbag.BundleDagBag = functools.partial(_bag, dagbag.BundleDagBag)
+    comms.TypeAdapter = task_runner.TypeAdapter = _adapter
     supervisor._subprocess_main()
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    # By identity: an annotated type need not be hashable.
+    for known, adapter in _ADAPTERS:
+        if known is kind:
+            return adapter
+    adapter = TypeAdapter(kind)
+    _ADAPTERS.append((kind, adapter))
+    return adapter
+
+
+def _configure_logs(log_fd: int) -> None:
+    with one_clearing(logging.root.manager):
+        _STOCK_CONFIGURE_LOGS(log_fd)
+
+
+@contextmanager
+def one_clearing(manager: logging.Manager) -> Iterator[None]:
+    """Have loggers' caches of enabled levels emptied once, at the block's end.
+
+    `logging.config` empties those of all loggers for each logger that it sets. Without effect
+    when this Python's `logging` does it otherwise.
+    """
+    clear = getattr(manager, "_clear_cache", None)
+    if clear is None:
+        yield
+        return
+    manager._clear_cache = lambda: None  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del manager._clear_cache  # type: ignore[attr-defined]
+        clear()
 
 
 def _bag(parser: Callable[..., Any], *, dag_folder: str, **arguments: Any) -> Any:

@@ -72,3 +72,28 @@ def test_without_a_fit_tasks_run_as_airflow_runs_them(monkeypatch, caplog):
         "sentry_integration": "s",
     }
     assert "it: differs" in caplog.text
+
+
+def test_the_caches_of_loggers_are_emptied_once():
+    manager = logging.root.manager
+    emptied = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging.Manager, "_clear_cache", lambda _: emptied.append(1))
+        with task_runtime.one_clearing(manager):
+            logging.getLogger("airlane.test").setLevel(logging.DEBUG)
+            logging.getLogger("airlane.test").setLevel(logging.INFO)
+            assert emptied == []
+        assert emptied == [1]
+        logging.getLogger("airlane.test").setLevel(logging.NOTSET)
+        assert emptied == [1, 1]
+
+
+def test_a_python_without_such_caches_is_left_alone():
+    with task_runtime.one_clearing(object()):
+        pass
+
+
+def test_an_adapter_is_made_once():
+    kind = list[int]
+    assert task_runtime._adapter(kind) is task_runtime._adapter(kind)
+    assert task_runtime._adapter(kind).validate_python(["1"]) == [1]

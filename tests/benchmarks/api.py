@@ -51,15 +51,6 @@ class Api:
         )
         return str(answer["dag_run_id"]), called
 
-    def fail_run(self, dag_id: str, run_id: str) -> None:
-        """Give a run up: its running tasks are told to end, the waiting ones never start."""
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
-        self._call("PATCH", path, params={"update_mask": "state"}, json={"state": "failed"})
-
-    def pause(self, dag_id: str, *, paused: bool) -> None:
-        """Pause or unpause a DAG."""
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": paused})
-
     def import_errors(self) -> list[str]:
         """Return what went wrong when the DAG files were read."""
         found = self._call("GET", "/api/v2/importErrors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.benchmarks.stack import Stack
 
@@ -58,17 +59,22 @@ def present(stack: Stack, dag_ids: list[str], schedule: str | None) -> Iterator[
     files = [stack.dags / f"{dag_id}.py" for dag_id in dag_ids]
     for file, dag_id in zip(files, dag_ids, strict=True):
         file.write_text(source(dag_id, schedule))
+    stack.metadata.execute("UPDATE dag SET is_paused = false WHERE dag_id = ANY(%s)", (dag_ids,))
+    stack.restart_dag_processor()
     try:
-        stack.metadata.execute(
-            "UPDATE dag SET is_paused = false WHERE dag_id = ANY(%s)", (dag_ids,)
-        )
-        stack.restart_dag_processor()
         stack.await_dags(set(dag_ids))
         yield
-    finally:
-        # what no file defines any more must not be started either
-        stack.metadata.execute("UPDATE dag SET is_paused = true WHERE dag_id = ANY(%s)", (dag_ids,))
-        for file in files:
-            file.unlink(missing_ok=True)
-        stack.restart_dag_processor()
-        stack.clear()
+    except Exception:
+        # not for Ctrl-C: the stack goes down then, and its folder is made anew
+        _remove(stack, dag_ids, files)
+        raise
+    _remove(stack, dag_ids, files)
+
+
+def _remove(stack: Stack, dag_ids: list[str], files: list[Path]) -> None:
+    # what no file defines any more must not be started either
+    stack.metadata.execute("UPDATE dag SET is_paused = true WHERE dag_id = ANY(%s)", (dag_ids,))
+    for file in files:
+        file.unlink(missing_ok=True)
+    stack.restart_dag_processor()
+    stack.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -91,14 +92,27 @@ class Metadata:
         """Count runs and tasks that are not over, but those of some DAGs."""
         return self.number(_ACTIVE, {"besides": list(besides)})
 
-    def active_runs(self, besides: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-        """Return the runs that are not over, as DAG and run id, but those of some DAGs."""
-        found = self.rows(
-            "SELECT dag_id, run_id FROM dag_run WHERE state IN ('queued', 'running') "
-            "AND dag_id <> ALL(%s)",
-            (list(besides),),
+    def fail_runs(self, *, besides: tuple[str, ...] = (), only: str | None = None) -> None:
+        """Give up all runs that are not over: of one DAG, or of all but some.
+
+        By SQL, because it is a matter of clearing up: Airflow's API takes a tenth of a second or
+        more for each, and may meet the scheduler in a deadlock.
+        """
+        arguments = {"besides": list(besides), "only": only}
+        chosen = (
+            "dag_id <> ALL(%(besides)s) AND (%(only)s::text IS NULL OR dag_id = %(only)s::text)"
         )
-        return [(dag_id, run_id) for dag_id, run_id in found]
+        for statement in (
+            f"UPDATE dag_run SET state = 'failed', end_date = now() WHERE {chosen} "  # noqa: S608
+            "AND state IN ('queued', 'running')",
+            # a task that runs finds out at its next heartbeat and ends
+            f"UPDATE task_instance t SET state = 'failed', end_date = now() WHERE {chosen} "  # noqa: S608
+            "AND (state IS NULL OR state NOT IN ('success', 'failed', 'skipped', 'removed', "
+            "'upstream_failed')) AND EXISTS (SELECT 1 FROM dag_run r WHERE r.dag_id = t.dag_id "
+            "AND r.run_id = t.run_id AND r.state = 'failed')",
+        ):
+            with suppress(psycopg.errors.DeadlockDetected):  # whoever calls looks again
+                self.execute(statement, arguments)
 
     def known_dags(self) -> set[str]:
         """Return the DAGs that a scheduler can run now."""

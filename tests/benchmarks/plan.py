@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.benchmarks.measurement import Measurement
@@ -86,7 +86,9 @@ class Plan:
         return quick if self.quick else whole
 
 
-Measure = Callable[[Stack, Plan], dict[str, Measurement]]
+#: Cases and what was measured of them, each as soon as it is there.
+Results = Iterator[tuple[str, Measurement]]
+Measure = Callable[[Stack, Plan], Results]
 
 
 @dataclass(frozen=True)

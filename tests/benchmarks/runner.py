@@ -126,7 +126,7 @@ class Runner:
         try:
             # what a rest has made late is caught up on before anything is measured
             runs.run(stack, "chain6")
-            for name, found in group.measure(stack, plan).items():
+            for name, found in group.measure(stack, plan):
                 known = self._measured.setdefault(name, {})
                 known.setdefault(stack.name, Measurement()).merge(found)
                 self._say(f"  {name}: {_shown(found)}")

@@ -73,7 +73,7 @@ def chain(
         except TooLateError:
             found.samples.append(limit)
             found.notes.append(f"a run was given up after {limit:.0f} s and counts as that long")
-            _give_up(stack, dag_id)
+            stack.metadata.fail_runs(only=dag_id)
             break
         if not still():
             found.notes.append("the load was over before all samples were taken")
@@ -86,9 +86,3 @@ def chain(
     found.uses.append(meter.read())
     found.tasks = tasks
     return found
-
-
-def _give_up(stack: Stack, dag_id: str) -> None:
-    query = "SELECT run_id FROM dag_run WHERE dag_id = %s AND state IN ('queued', 'running')"
-    for (run_id,) in stack.metadata.rows(query, (dag_id,)):
-        stack.api.fail_run(dag_id, run_id)

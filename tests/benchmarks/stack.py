@@ -26,6 +26,8 @@ _FOREIGN = re.compile(r"AIRFLOW|AIRLANE|BENCH|CELERY|PYTHONPATH|PG")
 _SERVERS = ("postgres", "broker", "events", "api-server")
 #: Seconds for the DAG files to be read.
 _PARSE_DEADLINE = 180
+#: Seconds for what is under way to end, and for its messages to be taken.
+_IDLE_DEADLINE = 240
 _LOOK = 0.2
 
 _Client = TypeVar("_Client")
@@ -186,19 +188,25 @@ class Stack(ABC):
 
         await_true(read, _PARSE_DEADLINE, f"{self.name} to have read {len(names)} DAGs")
 
-    def await_idle(self, deadline: float = 240) -> None:
-        """Await that no run is active, no message waits and no task's process works."""
+    def is_idle(self) -> bool:
+        """Say whether no run is active and no message waits."""
+        return self.metadata.active(self.permanent) == 0 and self.waiting_messages() == 0
 
-        def idle() -> bool:
-            return self.metadata.active(self.permanent) == 0 and self.waiting_messages() == 0
-
-        await_true(idle, deadline, f"{self.name} to be idle")
+    def await_idle(self) -> None:
+        """Await that no run is active and no message waits."""
+        await_true(self.is_idle, _IDLE_DEADLINE, f"{self.name} to be idle")
 
     def clear(self) -> None:
         """Give up every run that is not over, and await that nothing is at work."""
-        for dag_id, run_id in self.metadata.active_runs(self.permanent):
-            self.api.fail_run(dag_id, run_id)
-        self.await_idle()
+
+        def idle() -> bool:
+            if self.is_idle():
+                return True
+            self.metadata.fail_runs(besides=self.permanent)
+            return False
+
+        # a second look is seldom needed: the scheduler may have made tasks meanwhile
+        await_true(idle, _IDLE_DEADLINE, f"{self.name} to be idle", look=1)
 
     def _processes(self) -> list[psutil.Process]:
         return leftovers.find(self.folder)

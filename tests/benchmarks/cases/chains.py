@@ -5,16 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from tests.benchmarks import runs
-from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import Case, Count, Group, Plan
+from tests.benchmarks.plan import Case, Count, Group, Plan, Results
 from tests.benchmarks.stack import Stack
 
 
-def _measure(
-    stack: Stack, plan: Plan, *, case: str, dag_id: str, count: Count
-) -> dict[str, Measurement]:
+def _measure(stack: Stack, plan: Plan, *, case: str, dag_id: str, count: Count) -> Results:
     # the turn began with a run of chain6 that does not count
-    return {case: runs.chain(stack, plan, dag_id, count, warm=dag_id != "chain6")}
+    yield case, runs.chain(stack, plan, dag_id, count, warm=dag_id != "chain6")
 
 
 def _group(

@@ -6,7 +6,7 @@ import time
 
 from tests.benchmarks import dag_files, runs, work
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import TASKS_PER_SECOND, Case, Count, Group, Plan
+from tests.benchmarks.plan import TASKS_PER_SECOND, Case, Count, Group, Plan, Results
 from tests.benchmarks.stack import Stack
 
 #: The jobs.
@@ -24,7 +24,7 @@ def await_minute() -> float:
     return begin
 
 
-def _measure(stack: Stack, plan: Plan) -> dict[str, Measurement]:
+def _measure(stack: Stack, plan: Plan) -> Results:
     with dag_files.present(stack, DAGS, EACH_MINUTE):
         # the first minutes' runs came while the files were still being read
         begin = await_minute()
@@ -35,11 +35,9 @@ def _measure(stack: Stack, plan: Plan) -> dict[str, Measurement]:
         chains = runs.chain(stack, plan, "chain6", _COUNT, warm=False, limit=_LIMIT)
         begin, end = end, await_minute()
         beside = Measurement([work.rate(stack, DAGS, begin, end, 0)])
-    return {
-        "chain6_cron200": chains,
-        "flood_throughput_cron200": beside,
-        "flood_throughput_alone_cron200": alone,
-    }
+    yield "chain6_cron200", chains
+    yield "flood_throughput_cron200", beside
+    yield "flood_throughput_alone_cron200", alone
 
 
 GROUPS = (

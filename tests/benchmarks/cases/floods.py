@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.benchmarks import runs, work
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import TASKS_PER_SECOND, Case, Count, Group, Plan
+from tests.benchmarks.plan import TASKS_PER_SECOND, Case, Count, Group, Plan, Results
 from tests.benchmarks.stack import Stack, await_true
 
 #: Seconds for a flood to flow, that is until as many tasks have ended as a wave has.
@@ -32,38 +32,34 @@ class Flood:
         return [stack.api.trigger(dag_id, conf)[0] for _ in range(self.runs)]
 
 
-def _measure(
-    stack: Stack, plan: Plan, *, suffix: str, flood: Flood, count: Count
-) -> dict[str, Measurement]:
+def _measure(stack: Stack, plan: Plan, *, suffix: str, flood: Flood, count: Count) -> Results:
     begin = time.time()
     flood.start(stack)
-    try:
-        await_true(
-            lambda: stack.metadata.ended_tasks([_DAG], begin, time.time()) >= 16 + flood.runs,
-            _FLOW_DEADLINE,
-            f"{stack.name}'s flood to flow",
-        )
-        alone = Measurement()
-        start = time.time()
-        time.sleep(plan.seconds(40, 20))
-        alone.samples.append(work.rate(stack, [_DAG], start, time.time(), flood.seconds))
-        start = time.time()
-        chains = runs.chain(
-            stack,
-            plan,
-            "chain6",
-            count,
-            warm=False,
-            limit=LIMIT,
-            still=lambda: stack.metadata.waiting_tasks([_DAG]) > 0,
-        )
-        end = time.time()
-        beside = Measurement([work.rate(stack, [_DAG], start, end, flood.seconds)])
-        # of all tasks: the chain's are counted there already
-        chains.tasks += round(beside.samples[0] * (end - start))
-    finally:
-        stack.clear()
-    return dict(zip(_names(suffix), (chains, beside, alone), strict=True))
+    await_true(
+        lambda: stack.metadata.ended_tasks([_DAG], begin, time.time()) >= 16 + flood.runs,
+        _FLOW_DEADLINE,
+        f"{stack.name}'s flood to flow",
+    )
+    alone = Measurement()
+    start = time.time()
+    time.sleep(plan.seconds(40, 20))
+    alone.samples.append(work.rate(stack, [_DAG], start, time.time(), flood.seconds))
+    start = time.time()
+    chains = runs.chain(
+        stack,
+        plan,
+        "chain6",
+        count,
+        warm=False,
+        limit=LIMIT,
+        still=lambda: stack.metadata.waiting_tasks([_DAG]) > 0,
+    )
+    end = time.time()
+    beside = Measurement([work.rate(stack, [_DAG], start, end, flood.seconds)])
+    # of all tasks: the chain's are counted there already
+    chains.tasks += round(beside.samples[0] * (end - start))
+    stack.clear()
+    yield from zip(_names(suffix), (chains, beside, alone), strict=True)
 
 
 def _names(suffix: str) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from tests.benchmarks import dag_files, history, runs
 from tests.benchmarks.cases.floods import LIMIT, Flood
 from tests.benchmarks.cpu import CpuMeter
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import CORES, Case, Count, Group, Plan
+from tests.benchmarks.plan import CORES, Case, Count, Group, Plan, Results
 from tests.benchmarks.stack import Stack, await_true
 
 _DAG = "backlog"
@@ -25,29 +25,24 @@ _COUNT = Count(stock=2, airlane=20, quick_stock=1, quick_airlane=5, seconds=60)
 _IDLE_COUNT = Count(stock=5, airlane=20, quick_stock=2, quick_airlane=5, seconds=90)
 
 
-def _waiting(stack: Stack, plan: Plan) -> dict[str, Measurement]:
-    found = {}
-    try:
-        for total, added in _WAITING:
-            Flood(added, 1_000, 10).start(stack, _DAG)
-            await_true(
-                # those that run or have ended while the others were made
-                lambda total=total: stack.metadata.waiting_tasks([_DAG]) >= total * 0.9,  # type: ignore[misc]
-                _DEADLINE,
-                f"{total} tasks of {stack.name} to wait",
-            )
-            count = _COUNT if total else _IDLE_COUNT
-            found[_case("growth_waiting", total)] = runs.chain(
-                stack, plan, "chain6", count, warm=False, limit=LIMIT
-            )
-            plan.report(f"  growth, {total} waiting: done")
-    finally:
-        stack.clear()
-    return found
+def _waiting(stack: Stack, plan: Plan) -> Results:
+    for total, added in _WAITING:
+        Flood(added, 1_000, 10).start(stack, _DAG)
+        await_true(
+            # those that run or have ended while the others were made
+            lambda total=total: stack.metadata.waiting_tasks([_DAG]) >= total * 0.9,  # type: ignore[misc]
+            _DEADLINE,
+            f"{total} tasks of {stack.name} to wait",
+        )
+        count = _COUNT if total else _IDLE_COUNT
+        yield (
+            _case("growth_waiting", total),
+            runs.chain(stack, plan, "chain6", count, warm=False, limit=LIMIT),
+        )
+    stack.clear()
 
 
-def _running(stack: Stack, plan: Plan) -> dict[str, Measurement]:
-    found: dict[str, Measurement] = {}
+def _running(stack: Stack, plan: Plan) -> Results:
     started: list[str] = []
     # with their tasks made, which the first task of each tells how many there are
     running = (
@@ -55,39 +50,31 @@ def _running(stack: Stack, plan: Plan) -> dict[str, Measurement]:
         "(SELECT 1 FROM task_instance t WHERE t.dag_id = r.dag_id AND t.run_id = r.run_id "
         "AND t.task_id = 'lengths' AND t.state = 'success')"
     )
-    try:
-        for total in _RUNNING:
-            # enough for the fewest of them to last as long as the case
-            started += Flood(total - len(started), 8, 30).start(stack, _DAG)
-            await_true(
-                lambda total=total: stack.metadata.number(running, (_DAG,)) >= total * 0.9,  # type: ignore[misc]
-                _DEADLINE,
-                f"{total} runs of {stack.name} to be running",
-            )
-            found[_case("growth_runs", total)] = runs.chain(
-                stack, plan, "chain6", _COUNT, warm=False, limit=LIMIT
-            )
-            plan.report(f"  growth, {total} runs: done")
-    finally:
-        stack.clear()
-    return found
+    for total in _RUNNING:
+        # enough for the fewest of them to last as long as the case
+        started += Flood(total - len(started), 8, 30).start(stack, _DAG)
+        await_true(
+            lambda total=total: stack.metadata.number(running, (_DAG,)) >= total * 0.9,  # type: ignore[misc]
+            _DEADLINE,
+            f"{total} runs of {stack.name} to be running",
+        )
+        yield (
+            _case("growth_runs", total),
+            runs.chain(stack, plan, "chain6", _COUNT, warm=False, limit=LIMIT),
+        )
+    stack.clear()
 
 
-def _old(stack: Stack, plan: Plan) -> dict[str, Measurement]:
-    found, there = {}, 0
+def _old(stack: Stack, plan: Plan) -> Results:
+    there = 0
     for total in _OLD:
         if total:
             history.add(stack.metadata, "chain6", total - there)
             there = total
-        found[_case("growth_db", total)] = runs.chain(
-            stack, plan, "chain6", _IDLE_COUNT, warm=False
-        )
-        plan.report(f"  growth, {total} old tasks: done")
-    return found
+        yield _case("growth_db", total), runs.chain(stack, plan, "chain6", _IDLE_COUNT, warm=False)
 
 
-def _files(stack: Stack, plan: Plan) -> dict[str, Measurement]:
-    found = {}
+def _files(stack: Stack, plan: Plan) -> Results:
     for total in _FILES:
         with dag_files.present(stack, dag_files.names("file", total), None):
             time.sleep(plan.seconds(15, 10))  # the first reading of all is over
@@ -95,9 +82,7 @@ def _files(stack: Stack, plan: Plan) -> dict[str, Measurement]:
             time.sleep(plan.seconds(35, 32))
             use = meter.read()
         parser = use.parts.get("dag-processor", 0.0) / use.elapsed
-        found[_case("growth_files", total)] = Measurement([parser], uses=[use])
-        plan.report(f"  growth, {total} files: done")
-    return found
+        yield _case("growth_files", total), Measurement([parser], uses=[use])
 
 
 def _case(group: str, number: int) -> str:

@@ -12,7 +12,7 @@ from dags.packs.model_store import NoModelError, promoted
 from intake import database, keys, producer
 from tests.benchmarks import runs, stages
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import Case, Count, Group, Plan
+from tests.benchmarks.plan import Case, Count, Group, Plan, Results
 from tests.benchmarks.product import AirlaneStack
 from tests.benchmarks.stack import Stack, await_true
 
@@ -86,18 +86,19 @@ def _ensure_model(stack: AirlaneStack) -> None:
         runs.run(stack, "train_risk_model", _DEADLINE)
 
 
-def _first_task(stack: Stack, plan: Plan) -> dict[str, Measurement]:
+def _first_task(stack: Stack, plan: Plan) -> Results:
     if isinstance(stack, AirlaneStack):
-        return _first_task_of_signups(stack, plan)
+        yield from _first_task_of_signups(stack, plan)
+        return
     found = Measurement()
     for _ in range(plan.samples(stack, _COUNT)):
         time.sleep(plan.random.uniform(0, 1))
         found.samples.append(runs.run(stack, "chain6").first_start)
     found.notes.append("stock has no intake: from the call that creates a run of chain6")
-    return {"event_to_first_task": found}
+    yield "event_to_first_task", found
 
 
-def _first_task_of_signups(stack: AirlaneStack, plan: Plan) -> dict[str, Measurement]:
+def _first_task_of_signups(stack: AirlaneStack, plan: Plan) -> Results:
     _ensure_model(stack)
     first, decision = Measurement(), Measurement()
     with _Signups(stack) as signups:
@@ -113,7 +114,8 @@ def _first_task_of_signups(stack: AirlaneStack, plan: Plan) -> dict[str, Measure
             chain.pop(stages.END_TO_SCHEDULED)
             chain[stages.DECISION] = [signups.came[event_id] - signups.recorded(event_id)]
             first.stages = stages.merge((first.stages, chain))
-    return {"event_to_first_task": first, "signup_decision": decision}
+    yield "event_to_first_task", first
+    yield "signup_decision", decision
 
 
 def _run_of(stack: Stack, event_id: str, called: float) -> stages.RunTimes:
@@ -123,9 +125,9 @@ def _run_of(stack: Stack, event_id: str, called: float) -> stages.RunTimes:
     return stack.metadata.run(_DAG, run_id, called)
 
 
-def _sustained(stack: Stack, plan: Plan) -> dict[str, Measurement]:
+def _sustained(stack: Stack, plan: Plan) -> Results:
     if not isinstance(stack, AirlaneStack):
-        return {}
+        return
     _ensure_model(stack)
     with _Signups(stack) as signups:
         burst = dict(signups.send() for _ in range(int(plan.seconds(60, 20))))
@@ -134,15 +136,14 @@ def _sustained(stack: Stack, plan: Plan) -> dict[str, Measurement]:
         # together, so that the pace of their ends says nothing
         last = max(signups.came[event] for event in burst)
         capacity = len(burst) / (last - min(burst.values()))
-        found = {"signups_per_second": Measurement([capacity])}
+        yield "signups_per_second", Measurement([capacity])
         for percent in (50, 90):
             stack.await_idle()
             rate = capacity * percent / 100
             sent = _paced(signups, rate, plan.seconds(60, 20))
             measured = Measurement(signups.seconds(sent))
             measured.notes.append(f"{rate:.2f} sign-ups a second")
-            found[f"signup_decision_{percent}"] = measured
-    return found
+            yield f"signup_decision_{percent}", measured
 
 
 def _paced(signups: _Signups, rate: float, seconds: float) -> dict[str, float]:

@@ -15,6 +15,7 @@ from tests.benchmarks.plan import (
     Case,
     Group,
     Plan,
+    Results,
 )
 from tests.benchmarks.stack import Stack, await_true
 
@@ -23,20 +24,18 @@ _DEADLINE = 600
 _SETTLE = 10
 
 
-def _saturate(stack: Stack, plan: Plan) -> dict[str, Measurement]:
+def _saturate(stack: Stack, plan: Plan) -> Results:
     flood = Flood(4, int(plan.seconds(150, 50)), 0)
     meter = CpuMeter(stack.folder)
     begin = time.time()
     started = flood.start(stack)
-    try:
-        await_true(
-            lambda: all(stack.metadata.ended("flood", run) for run in started),
-            _DEADLINE,
-            f"{stack.name} to do {flood.runs * flood.tasks} tasks",
-        )
-        use = meter.read()
-    finally:
-        stack.clear()
+    await_true(
+        lambda: all(stack.metadata.ended("flood", run) for run in started),
+        _DEADLINE,
+        f"{stack.name} to do {flood.runs * flood.tasks} tasks",
+    )
+    use = meter.read()
+    stack.clear()
     rows = stack.metadata.rows(
         "SELECT extract(epoch FROM end_date) FROM task_instance WHERE dag_id = 'flood' "
         "AND task_id = 'work' AND state = 'success' AND start_date > to_timestamp(%s)",
@@ -46,20 +45,19 @@ def _saturate(stack: Stack, plan: Plan) -> dict[str, Measurement]:
     # without the ramp at either end
     low, high = figures.percentile(ends, 10), figures.percentile(ends, 90)
     tasks = len(ends) + flood.runs
-    return {
-        "throughput": Measurement([0.8 * len(ends) / (high - low)], uses=[use], tasks=tasks),
-        "cpu_per_task": Measurement([use.stack / tasks], uses=[use], tasks=tasks),
-    }
+    rate = 0.8 * len(ends) / (high - low)
+    yield "throughput", Measurement([rate], uses=[use], tasks=tasks)
+    yield "cpu_per_task", Measurement([use.stack / tasks], uses=[use], tasks=tasks)
 
 
-def _idle(stack: Stack, plan: Plan) -> dict[str, Measurement]:
+def _idle(stack: Stack, plan: Plan) -> Results:
     stack.await_idle()
     time.sleep(_SETTLE)
     meter = CpuMeter(stack.folder)
     # longer than any regular work of a stack, such as reading all DAG files every 30 s
     time.sleep(plan.seconds(64, 32))
     use = meter.read()
-    return {"idle_cpu": Measurement([use.stack / use.elapsed], uses=[use])}
+    yield "idle_cpu", Measurement([use.stack / use.elapsed], uses=[use])
 
 
 GROUPS = (

@@ -72,6 +72,9 @@ class Processes:
         UnavailableError
             When it ends, or is not ready in time; with the end of its log.
         """
+        if self.log(name).exists():
+            # what it said before it was killed
+            self.log(name).rename(self.folder / f"{name}.1.log")
         with self.log(name).open("wb") as out:
             process = subprocess.Popen(
                 words,

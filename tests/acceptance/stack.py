@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -51,14 +52,18 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.instance = Instance(folder, Site())
         self.is_up = False
         self.has_model = False
         #: What `airlane up` printed.
         self.said = ""
         site = folder.with_name(f"{folder.name}.site.yaml")
+        #: The checkout's DAG files, and those that tests add.
+        self.dags = folder.with_name(f"{folder.name}.dags")
+        ignored = shutil.ignore_patterns("packs", "__pycache__")
+        shutil.copytree(ROOT / "dags", self.dags, ignore=ignored)
+        self.instance = Instance(folder, Site(dags=self.dags))
         # of our own: the checkout's may name ports that are taken
-        site.write_text("logs: {max_mb: 10, keep: 3}\n")
+        site.write_text(f"logs: {{max_mb: 10, keep: 3}}\ndags: {self.dags}\n")
         self.environment = {k: v for k, v in os.environ.items() if not _FOREIGN.match(k)}
         self.environment |= {"AIRLANE_HOME": str(folder), "AIRLANE_SITE": str(site)}
 

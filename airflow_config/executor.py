@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 
 from airflow_config import queues
@@ -46,7 +47,7 @@ class AirlaneExecutor(CeleryExecutor):
         from airflow_config import scheduler_loop  # noqa: PLC0415
 
         fleet = queues.load()
-        self._wakeup = WakeUp(metadata_arguments())
+        self._wakeup = WakeUp(listening_connection)
         self._capacity = Capacity(fleet, self.conf.get_mandatory_value("celery", "broker_url"))
         problems = scheduler_loop.misfits()
         if problems:
@@ -92,10 +93,24 @@ class AirlaneExecutor(CeleryExecutor):
         return [send_workload_to_executor(workload) for workload in workload_tuples_to_send]
 
 
-def metadata_arguments() -> dict[str, Any]:
-    """Return what psycopg needs to connect to Airflow's metadata database."""
+def listening_connection() -> psycopg.Connection[Any]:
+    """Return a new connection to Airflow's metadata database, made as Airflow makes its own.
+
+    Raises
+    ------
+    TypeError
+        When Airflow's driver is another one than psycopg 3.
+    """
     from airflow import settings  # noqa: PLC0415 - its engine is made when Airflow starts
 
-    engine = settings.get_engine()
-    _, arguments = engine.dialect.create_connect_args(engine.url)
-    return dict(arguments)
+    pooled = settings.get_engine().raw_connection()
+    connection = pooled.driver_connection
+    # The pool forgets it: it stays with the one who listens.
+    pooled.detach()
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError(
+            "expected psycopg 3 as the driver of the metadata database, found "
+            f"{type(connection).__module__}. Fix: [database] sql_alchemy_conn = "
+            "postgresql+psycopg://..."
+        )
+    return connection

@@ -1,7 +1,7 @@
 """The queue model: what each queue promises and who serves it, read from queues.yaml.
 
 This is the ground that everything else stands on. It imports nothing of the project but its
-helpers (durations, located_yaml, problems), and nobody else parses queues.yaml.
+helpers (durations, located_yaml, problems, sizes), and nobody else parses queues.yaml.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from airflow_config.durations import Duration
 from airflow_config.located_yaml import parse
 from airflow_config.problems import Problems, expected_one_of
 from airflow_config.queue_rules import check_rules
+from airflow_config.sizes import Size
 
 #: Weights of one band: the queue's priority x BAND + the author's weight clipped to 0..BAND - 1.
 BAND = 1_000
@@ -112,6 +113,8 @@ class Queue(_Model):
     priority: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
     promise: Promise | None = None
     task_timeout: Duration
+    #: Bytes that a task may take beside what its process starts with.
+    task_memory: Size | None = None
     retries: Retries = Retries()
     allowed_dags: Annotated[tuple[StrictStr, ...], Field(min_length=1)] = ("*",)
     default: StrictBool = False

@@ -126,7 +126,11 @@ class SchedulerLoop:
         self._created_at = self._started_at = float("-inf")
         self._swept: dict[Run, float] = {}
         self._heard_since = wakeup.since
-        self._unpaused: set[str] = set()
+        self._runner: Any = None
+        #: DAGs of which every running run is looked at in the next loop.
+        self._whole: set[str] = set()
+        #: DAGs whose runs wait for one another.
+        self._linked: set[str] = set()
         self._limit = 20
 
     def install(self) -> None:
@@ -145,6 +149,7 @@ class SchedulerLoop:
         @functools.wraps(stock)
         def do_scheduling(runner: Any, session: Session) -> int:
             agenda = self.agenda
+            self._runner = runner
             # The session has not spoken to the database yet, so it holds no connection here.
             self._note(self._wakeup.wait(agenda.patience()))
             agenda.begin()
@@ -161,9 +166,12 @@ class SchedulerLoop:
         if self.agenda.new_runs:
             # Airflow creates a few runs a loop; when it was our own, more schedules may be due.
             self._created_at = float("-inf")
-        unpaused = {change.dag_id for change in changes if change.kind == "dag"}
-        if unpaused:
-            self._unpaused |= unpaused
+        self._whole |= {
+            change.dag_id
+            for change in changes
+            if change.kind == "dag" or change.dag_id in self._linked
+        }
+        if any(change.kind == "dag" for change in changes):
             self._started_at = float("-inf")
 
     def _around_creating(self, stock: Callable[..., None]) -> Callable[..., None]:
@@ -233,7 +241,18 @@ class SchedulerLoop:
         runs = self._locked([id_ for id_, _ in wanted.values()], session)
         got = {(run.dag_id, run.run_id): run for run in runs}
         agenda.locked(run for run in wanted if run not in got)
+        for run in got.values():
+            self._note_links(run, session)
         return [got[run] for run in wanted if run in got]
+
+    def _note_links(self, run: DagRun, session: Session) -> None:
+        """Remember whether tasks of this DAG wait for those of its other runs."""
+        dag = self._runner and self._runner.scheduler_dag_bag.get_dag_for_run(run, session)
+        tasks = dag.tasks if dag else ()
+        if any(task.depends_on_past or task.wait_for_downstream for task in tasks):
+            self._linked.add(run.dag_id)
+        else:
+            self._linked.discard(run.dag_id)
 
     def _candidates(
         self, changed: list[Run], session: Session
@@ -244,7 +263,7 @@ class SchedulerLoop:
         """
         told = or_(
             tuple_(DagRun.dag_id, DagRun.run_id).in_(changed) if changed else false(),
-            DagRun.dag_id.in_(self._unpaused) if self._unpaused else false(),
+            DagRun.dag_id.in_(self._whole) if self._whole else false(),
         )
         seen = DagRun.last_scheduling_decision
         sweep = SWEEP if self._wakeup.listening else SWEEP_DEAF
@@ -265,11 +284,11 @@ class SchedulerLoop:
         )
         found = {}
         asked = set(changed)
-        unpaused, self._unpaused = self._unpaused, set()
+        whole, self._whole = self._whole, set()
         clock = time.monotonic()
         for id_, dag_id, run_id, examined, is_timed in rows:
             run = (dag_id, run_id)
-            if run not in asked and dag_id not in unpaused and examined is not None:
+            if run not in asked and dag_id not in whole and examined is not None:
                 # Once per sweep: it may be left alone, and then its time does not change.
                 every = SWEEP_TIMED if is_timed else sweep
                 if clock - self._swept.get(run, float("-inf")) < every:

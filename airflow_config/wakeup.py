@@ -12,18 +12,20 @@ import json
 import logging
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "airlane_scheduler"
 
-#: Seconds between attempts to connect, and that one may take.
-_RETRY, _CONNECT = 5, 3
+#: Seconds between attempts to connect.
+_RETRY = 5
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,12 @@ class WakeUp:
 
     Parameters
     ----------
-    arguments
-        What `psycopg.connect` needs to reach the metadata database.
+    connect
+        Returns a connection to the metadata database that is nobody else's.
     """
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = {"connect_timeout": _CONNECT, **arguments, "autocommit": True}
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+        self._new_connection = connect
         self._connection: psycopg.Connection[Any] | None = None
         self._next_try = 0.0
         #: Since when changes are heard; what happened before was told to nobody here.
@@ -101,9 +103,12 @@ class WakeUp:
             return
         self._next_try = time.monotonic() + _RETRY
         try:
-            connection = psycopg.connect(**self._arguments)
+            connection = self._new_connection()
+            # What was told is heard only between transactions.
+            connection.rollback()
+            connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")
-        except psycopg.Error as error:
+        except (psycopg.Error, SQLAlchemyError) as error:
             log.warning("The scheduler is not woken by the database, it polls: %s", error)
             return
         self._connection = connection

@@ -12,7 +12,7 @@ from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
 from airflow_config import agenda, queues, wakeup
-from airflow_config.executor import metadata_arguments
+from airflow_config.executor import listening_connection
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change, WakeUp
 from tests.executors import stock_afterwards
@@ -30,7 +30,7 @@ def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def told(metadata_orm: str) -> Iterator[WakeUp]:
     """A real listener."""
-    found = WakeUp(metadata_arguments())
+    found = WakeUp(listening_connection)
     yield found
     found.close()
 

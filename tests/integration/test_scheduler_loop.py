@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -250,3 +251,24 @@ def test_the_executor_says_when_it_cannot_bound_the_loop(
         assert "expected Airflow 9.9.9" in capsys.readouterr().out
     finally:
         executor.end()
+
+
+def test_runs_that_wait_for_another_run_of_their_dag_are_looked_at_when_it_changes(
+    loop: SchedulerLoop, writer: Any
+) -> None:
+    task = SimpleNamespace(depends_on_past=True, wait_for_downstream=False)
+    bag = SimpleNamespace(get_dag_for_run=lambda *_: SimpleNamespace(tasks=[task]))
+    loop._runner = SimpleNamespace(scheduler_dag_bag=bag)
+    second = ("onboarding", "u2")
+    add(writer, URGENT, "running")
+    add(writer, second, None)
+    change(loop, URGENT)
+    # The first look at the DAG finds out that its runs wait for one another.
+    assert examined(loop) == [URGENT]
+    change(loop, URGENT)
+    assert sorted(examined(loop)) == [URGENT, second]
+    task.depends_on_past = False
+    change(loop, URGENT)
+    assert sorted(examined(loop)) == [URGENT, second]
+    change(loop, URGENT)
+    assert examined(loop) == [URGENT]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ def test_no_text_breaks_it(text: str) -> None:
 def test_without_a_database_it_waits_and_says_that_it_hears_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wakeup = WakeUp({"host": "127.0.0.1", "port": 1, "user": "x", "dbname": "x"})
+    wakeup = WakeUp(lambda: psycopg.connect("host=127.0.0.1 port=1 user=x dbname=x"))
     assert wakeup.wait(0.01) == []
     assert not wakeup.listening
     assert "polls" in caplog.text

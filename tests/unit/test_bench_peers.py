@@ -113,6 +113,7 @@ def test_an_environment_is_made_once_for_a_lock(tmp_path: Path) -> None:
     lock = tmp_path / "requirements.lock"
     lock.write_text("")
     python = environment.ensure(tmp_path / "venv", lock)
+    assert (tmp_path / ".gitignore").read_text() == "*\n"
     trace = tmp_path / "venv" / "trace"
     trace.touch()
     assert environment.ensure(tmp_path / "venv", lock) == python

@@ -49,6 +49,8 @@ def ensure(folder: Path, lock: Path) -> Path:
     if python.exists() and stamp.exists() and stamp.read_text() == mark:
         return python
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # below a checkout: neither git nor a linter is to look into it
+    (folder.parent / ".gitignore").write_text("*\n")
     own = Path(sys.executable)
     uv = str(own.parent / "uv")
     # every index may serve: the hashes, not the address, say what is the right file

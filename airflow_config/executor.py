@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
+from airflow.utils.state import TaskInstanceState
 
 from airflow_config import queues
 from airflow_config.capacity import Capacity
@@ -39,6 +40,11 @@ class AirlaneExecutor(CeleryExecutor):
     _capacity: Capacity | None = None
     #: The scheduler's own loop waits; otherwise `heartbeat` does.
     _bounded = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Tasks just sent whose Celery id stands in the database.
+        self._written: set[Any] = set()
 
     def start(self) -> None:
         """Connect what wakes the scheduler, and bound its loop."""
@@ -78,6 +84,20 @@ class AirlaneExecutor(CeleryExecutor):
         if self._capacity is not None:
             self._capacity.close()
 
+    def get_event_buffer(self, dag_ids: Any = None) -> dict[Any, Any]:
+        """Return what happened since the last call, without what the database has already.
+
+        Airflow 3.3 writes a task's Celery id when it sets the task to queued. The event that says
+        it again makes the scheduler load the task with its run and all that belongs to it.
+        """
+        events: dict[Any, Any] = super().get_event_buffer(dag_ids)
+        if self._bounded:
+            for key in self._written & events.keys():
+                if events[key][0] == TaskInstanceState.QUEUED:
+                    del events[key]
+            self._written.clear()
+        return events
+
     def _send_workloads_to_celery(
         self, workload_tuples_to_send: Sequence[WorkloadInCelery]
     ) -> list[WorkloadInCeleryResult]:
@@ -90,6 +110,9 @@ class AirlaneExecutor(CeleryExecutor):
             send_workload_to_executor,
         )
 
+        for key, workload, *_ in workload_tuples_to_send:
+            if getattr(getattr(workload, "ti", None), "external_executor_id", None):
+                self._written.add(key)
         return [send_workload_to_executor(workload) for workload in workload_tuples_to_send]
 
 

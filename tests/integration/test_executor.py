@@ -314,3 +314,18 @@ def test_loading_it_touches_no_scheduler(redis_url: str, code: str, tmp_path: An
         check=False,
     )
     assert not done.returncode, done.stderr[-3000:]
+
+
+def test_a_bounded_scheduler_is_not_told_again_what_it_wrote_itself(
+    executor: AirlaneExecutor,
+) -> None:
+    executor._bounded = True
+    known, unknown = task_workload("a"), task_workload("b")
+    unknown.ti.external_executor_id = None
+    give(executor, known, unknown)
+    executor.heartbeat()
+    assert executor.running == {known.key, unknown.key}
+    told = events(executor)
+    assert list(told) == [unknown.key]
+    executor.fail(known.key)
+    assert list(events(executor)) == [known.key]

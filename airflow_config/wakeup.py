@@ -54,7 +54,8 @@ class WakeUp:
     Parameters
     ----------
     connect
-        Returns a connection to the metadata database that is nobody else's.
+        Returns a connection to the metadata database that is nobody else's; a TypeError of it
+        means that the driver cannot listen.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
@@ -108,7 +109,7 @@ class WakeUp:
             connection.rollback()
             connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")
-        except (psycopg.Error, SQLAlchemyError) as error:
+        except (psycopg.Error, SQLAlchemyError, TypeError) as error:
             log.warning("The scheduler is not woken by the database, it polls: %s", error)
             return
         self._connection = connection

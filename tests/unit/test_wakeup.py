@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -27,10 +28,19 @@ def test_no_text_breaks_it(text: str) -> None:
     assert parse(text) is None or text.startswith("{")
 
 
+def away() -> psycopg.Connection:
+    return psycopg.connect("host=127.0.0.1 port=1 user=x dbname=x")
+
+
+def other_driver() -> psycopg.Connection:
+    raise TypeError("expected psycopg 3")
+
+
+@pytest.mark.parametrize("connect", [away, other_driver])
 def test_without_a_database_it_waits_and_says_that_it_hears_nothing(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, connect: Callable[[], psycopg.Connection]
 ) -> None:
-    wakeup = WakeUp(lambda: psycopg.connect("host=127.0.0.1 port=1 user=x dbname=x"))
+    wakeup = WakeUp(connect)
     assert wakeup.wait(0.01) == []
     assert not wakeup.listening
     assert "polls" in caplog.text

@@ -75,6 +75,8 @@ SWEEP, SWEEP_ALL = 15, 60
 SWEEP_DEAF = 1
 #: The same for a run with a task that waits for a time: a retry's delay, a sensor's next look.
 SWEEP_TIMED = 1
+#: Seconds after which a DAG is looked at again for tasks that wait for other runs.
+LINKS = 10
 #: Candidates read per loop, and runs whose last sweep is remembered.
 _CANDIDATES, _REMEMBERED = 200, 20_000
 
@@ -131,6 +133,7 @@ class SchedulerLoop:
         self._whole: set[str] = set()
         #: DAGs whose runs wait for one another.
         self._linked: set[str] = set()
+        self._links_read: dict[str, float] = {}
         self._limit = 20
 
     def install(self) -> None:
@@ -247,6 +250,11 @@ class SchedulerLoop:
 
     def _note_links(self, run: DagRun, session: Session) -> None:
         """Remember whether tasks of this DAG wait for those of its other runs."""
+        now = time.monotonic()
+        # Not each time: finding a run's DAG asks the database for its newest version.
+        if now - self._links_read.get(run.dag_id, float("-inf")) < LINKS:
+            return
+        self._links_read[run.dag_id] = now
         dag = self._runner and self._runner.scheduler_dag_bag.get_dag_for_run(run, session)
         tasks = dag.tasks if dag else ()
         if any(task.depends_on_past or task.wait_for_downstream for task in tasks):

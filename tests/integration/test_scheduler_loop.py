@@ -268,6 +268,7 @@ def test_runs_that_wait_for_another_run_of_their_dag_are_looked_at_when_it_chang
     change(loop, URGENT)
     assert sorted(examined(loop)) == [URGENT, second]
     task.depends_on_past = False
+    loop._links_read.clear()
     change(loop, URGENT)
     assert sorted(examined(loop)) == [URGENT, second]
     change(loop, URGENT)

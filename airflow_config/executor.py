@@ -50,12 +50,12 @@ class AirlaneExecutor(CeleryExecutor):
         """Connect what wakes the scheduler, and bound its loop."""
         super().start()
         # Not at the top: it imports the scheduler, which other parts do without.
-        from airflow_config import scheduler_loop  # noqa: PLC0415
+        from airflow_config import scheduler_fit, scheduler_loop  # noqa: PLC0415
 
         fleet = queues.load()
         self._wakeup = WakeUp(listening_connection)
         self._capacity = Capacity(fleet, self.conf.get_mandatory_value("celery", "broker_url"))
-        problems = scheduler_loop.misfits()
+        problems = scheduler_fit.misfits()
         if problems:
             self.log.error(
                 "airlane does not bound this scheduler's loop, urgent work may wait behind batch "

@@ -11,23 +11,20 @@ waking it, so six functions of it are replaced or wrapped when the executor star
 - `Pool.slots_stats`: pools of batch queues show no open slot in a loop that is for urgent work
   only, so that its query does not rank thousands of waiting batch tasks.
 
-`misfits` compares the source of everything that this relies on with what was read. When it
-differs, nothing is touched: the scheduler is stock, and says so as an error in its log.
+`scheduler_fit` compares the source of all that this relies on with what was read. When it differs,
+nothing is touched: the scheduler is stock, and says so as an error in its log.
 docs/upstream.md says what of this could be proposed to Airflow.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
 import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow import __version__
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
@@ -49,23 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Airflow versions whose scheduler was read.
-VERSIONS = ("3.3.2",)
-
-#: sha256 (first 16 digits) of the source of what is replaced, or whose behaviour is relied on.
-SOURCES = {
-    "SchedulerJobRunner._run_scheduler_loop": "d7dd5578d64a9b0b",
-    "SchedulerJobRunner._do_scheduling": "51f71a9e8998cc17",
-    "SchedulerJobRunner._create_dagruns_for_dags": "4dd7b131288222e2",
-    "SchedulerJobRunner._start_queued_dagruns": "fbda177476088ae5",
-    "SchedulerJobRunner._schedule_all_dag_runs": "c2ef4c5dbb09d11b",
-    "SchedulerJobRunner._schedule_dag_run": "246df0509d2c5ed9",
-    "SchedulerJobRunner._executable_task_instances_to_queued": "08b9caf1548e92e5",
-    "DagRun.get_running_dag_runs_to_examine": "e408ccb8d0c8afb3",
-    "DagRun.get_queued_dag_runs_to_set_running": "2c49dd019cd6bda1",
-    "Pool.slots_stats": "995b3c38b36e6add",
-}
-
 #: Seconds between looks for schedules that are due and for queued runs, when nobody told of any.
 LOOK = 0.5
 #: Seconds after which a running run is examined though nothing was told of it: when something
@@ -82,29 +62,6 @@ _CANDIDATES, _REMEMBERED = 200, 20_000
 
 #: What ends by itself and tells so.
 _UNFINISHED = tuple(state for state in State.unfinished if state not in {None, *TIMED})
-
-
-def misfits() -> list[str]:
-    """Return what of the installed Airflow is not as it was read; empty when all of it is."""
-    found = []
-    if __version__ not in VERSIONS:
-        found.append(f"expected Airflow {' or '.join(VERSIONS)}, found {__version__}")
-    classes = {cls.__name__: cls for cls in (SchedulerJobRunner, DagRun, Pool)}
-    for name, expected in SOURCES.items():
-        cls, _, function = name.partition(".")
-        try:
-            digest = source_digest(getattr(classes[cls], function))
-        except (AttributeError, OSError, TypeError) as error:
-            found.append(f"{name}: {error}")
-            continue
-        if digest != expected:
-            found.append(f"{name}: expected source {expected}, found {digest}")
-    return found
-
-
-def source_digest(thing: Any) -> str:
-    """Return the first 16 digits of the sha256 of a function's source."""
-    return hashlib.sha256(inspect.getsource(inspect.unwrap(thing)).encode()).hexdigest()[:16]
 
 
 class SchedulerLoop:

@@ -14,7 +14,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 
 from airflow_config import executor as module
-from airflow_config import scheduler_loop, wakeup
+from airflow_config import scheduler_fit, wakeup
 from airflow_config.executor import AirlaneExecutor
 from tests.executors import celery_on, give, replaced, stock_afterwards, task_workload
 from tests.metadata_database import insert_dag, insert_run, insert_task
@@ -36,7 +36,7 @@ def executor(metadata_orm: str, redis_url: str) -> Iterator[AirlaneExecutor]:
 @pytest.fixture
 def unbounded(executor: AirlaneExecutor, monkeypatch: pytest.MonkeyPatch) -> AirlaneExecutor:
     """An executor in a scheduler that is not the one that was read."""
-    monkeypatch.setattr(scheduler_loop, "misfits", lambda: ["Pool.slots_stats: another"])
+    monkeypatch.setattr(scheduler_fit, "misfits", lambda: ["Pool.slots_stats: another"])
     executor.start()
     return executor
 
@@ -73,7 +73,7 @@ def test_a_scheduler_that_was_not_read_stays_stock_and_says_so(
     executor: AirlaneExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scheduler_loop, "misfits", lambda: ["Pool.slots_stats: another"])
+    monkeypatch.setattr(scheduler_fit, "misfits", lambda: ["Pool.slots_stats: another"])
     executor.start()
     assert replaced() == []
     said = capsys.readouterr().out

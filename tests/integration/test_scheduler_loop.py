@@ -13,7 +13,7 @@ import pytest
 from airflow.utils.session import create_session
 
 from airflow_config import agenda as rules
-from airflow_config import queues, scheduler_loop
+from airflow_config import queues, scheduler_fit, scheduler_loop
 from airflow_config.agenda import Agenda, Run
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change
@@ -93,7 +93,7 @@ def examined(loop: SchedulerLoop) -> list[Run]:
     with create_session() as session:
         runs = loop.runs_to_examine(session=session)
         for run in runs:
-            run.last_scheduling_decision = scheduler_loop.datetime.now(scheduler_loop.UTC)
+            run.last_scheduling_decision = datetime.now(UTC)
         found = [(run.dag_id, run.run_id) for run in runs]
     if loop.agenda.batch_pass:
         loop.agenda.passed(0)
@@ -101,14 +101,14 @@ def examined(loop: SchedulerLoop) -> list[Run]:
 
 
 def test_the_installed_airflow_is_the_one_that_was_read() -> None:
-    assert scheduler_loop.misfits() == []
+    assert scheduler_fit.misfits() == []
 
 
 def test_another_source_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(scheduler_loop.SOURCES, "Pool.slots_stats", "0" * 16)
-    monkeypatch.setitem(scheduler_loop.SOURCES, "Pool.gone", "0" * 16)
-    monkeypatch.setattr(scheduler_loop, "VERSIONS", ("9.9.9",))
-    version, stats, gone = scheduler_loop.misfits()
+    monkeypatch.setitem(scheduler_fit.SOURCES, "Pool.slots_stats", "0" * 16)
+    monkeypatch.setitem(scheduler_fit.SOURCES, "Pool.gone", "0" * 16)
+    monkeypatch.setattr(scheduler_fit, "VERSIONS", ("9.9.9",))
+    version, stats, gone = scheduler_fit.misfits()
     assert "expected Airflow 9.9.9" in version
     assert stats.startswith("Pool.slots_stats: expected source 0000")
     assert "Pool.gone" in gone
@@ -242,7 +242,7 @@ def test_the_executor_says_when_it_cannot_bound_the_loop(
 
     from airflow_config.executor import AirlaneExecutor
 
-    monkeypatch.setattr(scheduler_loop, "VERSIONS", ("9.9.9",))
+    monkeypatch.setattr(scheduler_fit, "VERSIONS", ("9.9.9",))
     stock = DagRun.get_running_dag_runs_to_examine
     executor = AirlaneExecutor()
     executor.start()

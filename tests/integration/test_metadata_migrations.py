@@ -185,3 +185,20 @@ def test_the_end_of_a_pause_wakes(writer, heard) -> None:
     assert told(heard, writer) == []
     writer.execute("UPDATE dag SET is_paused = false")
     assert told(heard, writer) == [{"kind": "dag", "dag_id": "d", "run_id": ""}]
+
+
+def test_a_tasks_start_looks_at_runs_of_its_own_dag_only(writer) -> None:
+    writer.execute(
+        "INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id,"
+        " clear_number, updated_at) SELECT 'd' || n % 100, 'r' || n, 'success', 'manual',"
+        " now() - n * interval '1 minute', (SELECT max(id) FROM log_template), 0, now()"
+        " FROM generate_series(1, 5000) n"
+    )
+    writer.execute("ANALYZE dag_run")
+    # the part of RenderedTaskInstanceFields.delete_old_records that grew with the database
+    rows = writer.execute(
+        "EXPLAIN SELECT run_id FROM dag_run WHERE dag_id = 'd7' ORDER BY run_after DESC LIMIT 30"
+    ).fetchall()
+    plan = "\n".join(row[0] for row in rows)
+    assert "airlane_dag_run_latest" in plan
+    assert "idx_dag_run_run_after" not in plan, "through the runs of all DAGs"

@@ -229,6 +229,8 @@ import os, signal, sys
 from pathlib import Path
 from tests.benchmarks.peers.processes import MARKER, Processes
 
+# A shell starts what it runs in the background with interrupts ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 parts = Processes(Path(sys.argv[1]))
 env = {**os.environ, MARKER: sys.argv[1]}
 log = parts.log("part")

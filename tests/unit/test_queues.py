@@ -111,7 +111,7 @@ def test_each_error_says_where_what_and_what_instead():
     assert changed("priority: 100", "priorty: 100") == [
         "q.yaml:2: queues.onboarding.priority: expected a value, found nothing",
         "q.yaml:4: queues.onboarding.priorty: expected one of allowed_dags, default, description, "
-        "max_active_runs, priority, promise, retries, task_timeout, found 'priorty'; "
+        "max_active_runs, priority, promise, retries, task_memory, task_timeout, found 'priorty'; "
         "did you mean 'priority'?",
     ]
 

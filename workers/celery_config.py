@@ -37,6 +37,9 @@ def transport_options(worker_class: str | None) -> dict[str, Any]:
     }
 
 
+#: Tasks after which a Celery process is replaced by a new one.
+TASKS_PER_CHILD = 1_000
+
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
     "broker_transport_options": {
@@ -45,6 +48,10 @@ CELERY_CONFIG: dict[str, Any] = {
     },
     # A worker takes a message when it has a free process, never to keep it for later (Celery 5.6).
     "worker_disable_prefetch": True,
+    # A Celery process ends after so many tasks, each of which had a process of its own anyway, and
+    # is forked anew: what Airflow's supervisor leaks does not add up for ever. Its slot is away for
+    # about a second then.
+    "worker_max_tasks_per_child": TASKS_PER_CHILD,
     # Task events are what Flower lives on.
     "worker_send_task_events": True,
     # This event carries the arguments as they are, with the token; no signal can change it.

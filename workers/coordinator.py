@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
+
+from airflow_config import queues
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class WarmCoordinator(BaseCoordinator):
         from workers.kept_connection import Connections  # noqa: PLC0415 - see above
 
         self._connections = Connections()
+        self._memory = {name: queue.task_memory for name, queue in queues.load().queues.items()}
         self._bundles: dict[str, Any] = {}
         self._process = 0
 
@@ -66,7 +69,12 @@ class WarmCoordinator(BaseCoordinator):
         extra: dict[str, Any] = {}
         if warm is not None:
             client = self._connections.client_like(client)
-            extra = {"target": warm.task_main, "others": self._settle()}
+            memory = self._memory.get(what.queue)
+            extra = {
+                "target": partial(warm.task_main, memory),
+                "others": self._settle(),
+                "memory": memory,
+            }
         try:
             process = (warm.WarmSubprocess if warm else ActivitySubprocess).start(
                 dag_rel_path=dag_rel_path,

@@ -120,37 +120,28 @@ def _probe_in_fork(
         finally:
             os._exit(0)
     os.close(writing)
-    done = 0
     try:
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             lines = _lines(pipe.fileno(), file_limit, end)
             for path in paths:
-                line = next(lines, None)
-                if line is None:
-                    fault = "its import ends the process"
-                    if not _ended(child):
-                        fault = f"its import takes longer than {file_limit:g} s"
-                    yield Finding(path, fault=fault)
+                line = next(lines)
+                if not line:
+                    late = f"takes longer than {file_limit:g} s"
+                    fault = late if line is None else "ends the process"
+                    yield Finding(path, fault=f"its import {fault}")
                     return
                 said = json.loads(line)
-                done += 1
                 yield Finding(path, frozenset(said["queues"]), said["fault"])
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # it leads a group: what it started goes with it
+            with suppress(ProcessLookupError):
+                kill(child, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
 
 
-def _ended(child: int) -> bool:
-    try:
-        return os.waitpid(child, os.WNOHANG)[0] == child
-    except ChildProcessError:
-        return True
-
-
-def _lines(pipe: int, limit: float, end: float) -> Iterator[bytes]:
-    """Yield the lines that come, each within the limit; end at the pipe's end or too late."""
+def _lines(pipe: int, limit: float, end: float) -> Iterator[bytes | None]:
+    """Yield the lines that come, None when one is late, nothing in it at the pipe's end."""
     buffer = b""
     while True:
         while b"\n" in buffer:
@@ -158,10 +149,10 @@ def _lines(pipe: int, limit: float, end: float) -> Iterator[bytes]:
             yield line
         wait = max(0.0, min(limit, end - time.monotonic()))
         if not select.select([pipe], [], [], wait)[0]:
-            return
+            yield None
         chunk = os.read(pipe, 65536)
         if not chunk:
-            return
+            yield b""
         buffer += chunk
 
 

@@ -26,6 +26,7 @@ import inspect
 import logging
 import operator
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ from airflow.dag_processing import dagbag
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from pydantic import JsonValue, TypeAdapter
 
-from workers import leftovers
+from workers import leftovers, memory
 from workers.dag_cache import CACHE
 
 #: The version that this was read from.
@@ -127,6 +128,8 @@ class WarmSubprocess(supervisor.ActivitySubprocess):
 
     #: Processes below this one that are not the task's.
     others: frozenset[int] = frozenset()
+    #: Bytes that the task may take, or None.
+    memory: int | None = None
     _end: Any = attrs.field(default=None, init=False, repr=False)
 
     def _on_child_started(self, **details: Any) -> None:
@@ -145,6 +148,9 @@ class WarmSubprocess(supervisor.ActivitySubprocess):
         known = self._exit_code
         code = super()._check_subprocess_exit(raise_on_timeout, expect_signal)
         if known is None and code is not None:
+            if self.memory is not None and memory.ended_by(code):
+                perhaps = "perhaps a library ended the process because it got no more"
+                self.process_log.error(memory.explain(self.memory, perhaps))
             # Before the pipes are read to their end: the leftovers hold them open.
             left = leftovers.end(self.others)
             if left:
@@ -166,11 +172,27 @@ def prepare() -> None:
     supervisor._configure_logs_over_json_channel = _configure_logs
 
 
-def task_main() -> None:
-    """Run in the task's process: as Airflow does, with what was made before the fork."""
+def task_main(amount: int | None = None) -> None:
+    """Run in the task's process: as Airflow does, with what was made before the fork.
+
+    Parameters
+    ----------
+    amount
+        Bytes that the task may take; by default what the machine has.
+    """
+    if amount is not None:
+        memory.limit(amount)
     dagbag.BundleDagBag = functools.partial(_bag, dagbag.BundleDagBag)
     comms.TypeAdapter = task_runner.TypeAdapter = _adapter
+    _draw_new_lots()
     supervisor._subprocess_main()
+
+
+def _draw_new_lots() -> None:
+    """Seed NumPy anew: all forks of one process would draw the same numbers (Python's do not)."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:

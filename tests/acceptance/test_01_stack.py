@@ -24,7 +24,8 @@ PARTS = [
 
 def test_status_tells_every_part(stack: Stack) -> None:
     found = stack.await_health()
-    assert set(found) == {"healthy", "parts", "urls"}
+    assert set(found) == {"healthy", "parts", "unserved", "urls"}
+    assert found["unserved"] == []
     assert found["healthy"] is True
     assert [part["name"] for part in found["parts"]] == PARTS
     for part in found["parts"]:

@@ -207,7 +207,14 @@ def _control(fleet: Fleet, place: Place) -> Settings:
             # Seconds until a DAG that changed twice shows again.
             "min_serialized_dag_update_interval": "5",
         },
-        "database": {"sql_alchemy_conn": place.airflow_db_url},
+        "database": {
+            "sql_alchemy_conn": place.airflow_db_url,
+            # Connections kept, and no bound of those beyond: the API server looks up tokens in its
+            # event loop (`RevokedToken.is_revoked`, 3.3.2), and when requests have all connections,
+            # it waits there for one, 30 s in which it answers nobody and none is given back.
+            "sql_alchemy_pool_size": "20",
+            "sql_alchemy_max_overflow": "-1",
+        },
         "api": {
             "host": "127.0.0.1",
             "port": str(place.api_port),

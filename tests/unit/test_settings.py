@@ -170,6 +170,11 @@ def test_a_lost_worker_is_noticed_within_30_seconds(fleet, place):
     assert timeout > 4 * beat
 
 
+def test_requests_cannot_use_up_the_api_servers_connections(fleet, place):
+    # A bound, however high, freezes the API server for 30 s whenever it is reached.
+    assert control(fleet, place, "database")["sql_alchemy_max_overflow"] == "-1"
+
+
 def test_a_worker_that_is_away_costs_no_waiting_task(fleet, place):
     scheduler = control(fleet, place, "scheduler")
     tries = int(scheduler["num_stuck_in_queued_retries"])

@@ -60,13 +60,6 @@ class TaskWorker:
         file = self.folder / "tasks" / task.run_id / f"{task.task_id}.log"
         return [json.loads(line) for line in file.read_text().splitlines()]
 
-    def parsed_by_tasks(self, task: Task) -> int | None:
-        """Return the milliseconds for which a task's process parsed its DAG file."""
-        for line in self.log_of(task):
-            if line["event"] == "Worker startup parse complete":
-                return int(str(line["dag_file_parse_ms"]))
-        return None
-
 
 @contextmanager
 def task_worker(
@@ -75,18 +68,19 @@ def task_worker(
     files: dict[str, str],
     concurrency: int = 1,
     queue_keys: str = "",
+    extra: settings.Settings | None = None,
 ) -> Iterator[TaskWorker]:
     """Run a worker on DAG files until the block ends; then nothing of it is left."""
     dags = folder / "dags"
     dags.mkdir(parents=True)
     for name, text in files.items():
-        (dags / name).parent.mkdir(exist_ok=True)
+        (dags / name).parent.mkdir(exist_ok=True, parents=True)
         (dags / name).write_text(text)
     queues_file = folder / "queues.yaml"
     queues_file.write_text(MODEL % (queue_keys, concurrency))
     fleet = queues.load(queues_file)
     with ExecutionApiDouble() as api:
-        environment = _environment(folder, redis_url, fleet, queues_file, api, dags)
+        environment = _environment(folder, redis_url, fleet, queues_file, api, dags, extra or {})
         log = folder / "worker.log"
         with (
             log.open("wb") as out,
@@ -117,6 +111,7 @@ def _environment(
     queues_file: Path,
     api: ExecutionApiDouble,
     dags: Path,
+    extra: settings.Settings,
 ) -> dict[str, str]:
     place = Place(
         home=folder,
@@ -137,6 +132,8 @@ def _environment(
     config = place.airflow_home / "airflow.cfg"
     found = settings.airflow_settings(fleet, place, "worker")
     found["core"]["dags_folder"] = str(dags)
+    for section, values in extra.items():
+        found[section].update(values)
     config.write_text(settings.render_cfg(found))
     (place.airflow_home / "config" / "airflow_local_settings.py").write_text(
         settings.local_settings_source()

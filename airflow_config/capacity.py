@@ -39,7 +39,7 @@ def slots(fleet: Fleet, live: Iterable[LiveWorker]) -> dict[str, int]:
     tasks are sent and seen waiting, and run at once when a worker comes.
     """
     workers = list(live)
-    most = fleet.pool_slots(pools.largest(fleet))
+    most = fleet.pool_slots(fleet.largest())
     unserved = live_workers.unserved(fleet, workers)
     found = {}
     for queue in fleet.queues:

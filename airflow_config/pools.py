@@ -48,11 +48,6 @@ def least(fleet: Fleet, queue: str) -> int:
     return min((worker.concurrency for worker in own or serving), default=0)
 
 
-def largest(fleet: Fleet) -> dict[str, int]:
-    """Return how many workers of each class there may be: what `parallelism` is derived from."""
-    return {name: max(worker.local, worker.hosts.max) for name, worker in fleet.workers.items()}
-
-
 def ensure_pools(
     fleet: Fleet, session: Session, counts: Mapping[str, int] | None = None
 ) -> list[str]:

@@ -209,6 +209,10 @@ class Fleet:
                 slots[queue] += counts.get(name, 0) * worker.concurrency
         return slots
 
+    def largest(self) -> dict[str, int]:
+        """Return how many workers of each class the model allows at most."""
+        return {name: max(w.local, w.hosts.max) for name, w in self.workers.items()}
+
     def parallelism(self, counts: Mapping[str, int] | None = None) -> int:
         """Return a `[core] parallelism` above the sum of all pools, so that it never binds.
 
@@ -216,7 +220,7 @@ class Fleet:
         live workers without a restart of the scheduler.
         """
         if counts is None:
-            counts = {name: max(w.local, w.hosts.max) for name, w in self.workers.items()}
+            counts = self.largest()
         return sum(self.pool_slots(counts).values()) + PARALLELISM_MARGIN
 
     def weight(self, queue_name: str, author_weight: int) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from typing import Any
-
 from airflow import __version__
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
+
+from airflow_config import sources
 
 #: Airflow versions whose scheduler was read.
 VERSIONS = ("3.3.2",)
@@ -38,15 +36,10 @@ def misfits() -> list[str]:
     for name, expected in SOURCES.items():
         cls, _, function = name.partition(".")
         try:
-            digest = source_digest(getattr(classes[cls], function))
+            digest = sources.digest(getattr(classes[cls], function))
         except (AttributeError, OSError, TypeError) as error:
             found.append(f"{name}: {error}")
             continue
         if digest != expected:
             found.append(f"{name}: expected source {expected}, found {digest}")
     return found
-
-
-def source_digest(thing: Any) -> str:
-    """Return the first 16 digits of the sha256 of a function's source."""
-    return hashlib.sha256(inspect.getsource(inspect.unwrap(thing)).encode()).hexdigest()[:16]

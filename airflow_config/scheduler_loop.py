@@ -19,7 +19,6 @@ docs/upstream.md says what of this could be proposed to Airflow.
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
     from airflow_config.queues import Fleet
     from airflow_config.wakeup import Change, WakeUp
-
-log = logging.getLogger(__name__)
 
 #: Seconds between looks for schedules that are due and for queued runs, when nobody told of any.
 LOOK = 0.5
@@ -91,12 +88,11 @@ class SchedulerLoop:
         #: DAGs whose runs wait for one another.
         self._linked: set[str] = set()
         self._links_read: dict[str, float] = {}
-        self._limit = 20
+        self._limit = DagRun.DEFAULT_DAGRUNS_TO_EXAMINE
 
     def install(self) -> None:
         """Put the functions in their places, in this process."""
         runner: Any = SchedulerJobRunner
-        self._limit = DagRun.DEFAULT_DAGRUNS_TO_EXAMINE
         runner._do_scheduling = self._around_scheduling(runner._do_scheduling)
         runner._create_dagruns_for_dags = self._around_creating(runner._create_dagruns_for_dags)
         runner._start_queued_dagruns = self._around_starting(runner._start_queued_dagruns)

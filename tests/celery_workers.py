@@ -15,9 +15,18 @@ from deploy.local.ports import free_port
 from workers.command import class_of_part, worker_command
 
 
-def worker_environment(folder: Path, redis_url: str, queues_file: Path) -> dict[str, str]:
-    """Return what workers have in their environment; no API server answers."""
-    port = free_port()
+def worker_environment(
+    folder: Path,
+    redis_url: str,
+    queues_file: Path,
+    *,
+    api_url: str | None = None,
+    extra: settings.Settings | None = None,
+) -> dict[str, str]:
+    """Return what workers have in their environment, with `extra` settings of Airflow.
+
+    Without an address of the API server, none answers.
+    """
     place = Place(
         home=folder,
         root=ROOT,
@@ -27,8 +36,8 @@ def worker_environment(folder: Path, redis_url: str, queues_file: Path) -> dict[
         airflow_db_url="",
         broker_url=redis_url,
         result_url=redis_url,
-        api_url=f"http://127.0.0.1:{port}",
-        api_port=port,
+        api_url=api_url or f"http://127.0.0.1:{free_port()}",
+        api_port=0,
         fernet_key="",
         jwt_secret="",
         api_secret_key="",
@@ -36,6 +45,8 @@ def worker_environment(folder: Path, redis_url: str, queues_file: Path) -> dict[
     config = place.airflow_home / "airflow.cfg"
     config.parent.mkdir()
     found = settings.airflow_settings(queues.load(queues_file), place, "worker")
+    for section, values in (extra or {}).items():
+        found[section].update(values)
     config.write_text(settings.render_cfg(found))
     return {
         "PATH": os.environ["PATH"],

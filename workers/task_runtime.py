@@ -20,9 +20,7 @@ What is different:
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import inspect
 import logging
 import operator
 import os
@@ -37,6 +35,7 @@ from airflow.dag_processing import dagbag
 from airflow.sdk.execution_time import comms, supervisor, task_runner
 from pydantic import JsonValue, TypeAdapter
 
+from airflow_config import sources
 from workers import leftovers, memory
 from workers.dag_cache import CACHE
 
@@ -82,7 +81,7 @@ _ADAPTERS: list[tuple[Any, TypeAdapter[Any]]] = []
 def digest(module: str, name: str) -> str:
     """Return the first digits of the SHA-256 of a definition's source."""
     found = operator.attrgetter(name)(importlib.import_module(module))
-    return hashlib.sha256(inspect.getsource(found).encode()).hexdigest()[:16]
+    return sources.digest(found)
 
 
 def misfits() -> Iterator[str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from celery import Celery
 
 from airflow_config import queues, settings
-from airflow_config.place import ROOT, Place
+from airflow_config.place import ROOT
+from tests.celery_workers import worker_environment
 from tests.execution_api_double import ExecutionApiDouble, Task
 from tests.servers import wait_until
 from workers.command import worker_command
@@ -80,7 +81,7 @@ def task_worker(
     queues_file.write_text(MODEL % (queue_keys, concurrency))
     fleet = queues.load(queues_file)
     with ExecutionApiDouble() as api:
-        environment = _environment(folder, redis_url, fleet, queues_file, api, dags, extra or {})
+        environment = _environment(folder, redis_url, queues_file, api, dags, extra or {})
         log = folder / "worker.log"
         with (
             log.open("wb") as out,
@@ -107,43 +108,19 @@ def task_worker(
 def _environment(
     folder: Path,
     redis_url: str,
-    fleet: queues.Fleet,
     queues_file: Path,
     api: ExecutionApiDouble,
     dags: Path,
     extra: settings.Settings,
 ) -> dict[str, str]:
-    place = Place(
-        home=folder,
-        root=ROOT,
-        queues_file=queues_file,
-        airflow_home=folder / "airflow",
-        logs=folder / "tasks",
-        airflow_db_url="",
-        broker_url=redis_url,
-        result_url=redis_url,
-        api_url=api.url,
-        api_port=0,
-        fernet_key="",
-        jwt_secret="",
-        api_secret_key="",
-    )
-    (place.airflow_home / "config").mkdir(parents=True)
-    config = place.airflow_home / "airflow.cfg"
-    found = settings.airflow_settings(fleet, place, "worker")
-    found["core"]["dags_folder"] = str(dags)
-    for section, values in extra.items():
-        found[section].update(values)
-    config.write_text(settings.render_cfg(found))
-    (place.airflow_home / "config" / "airflow_local_settings.py").write_text(
-        settings.local_settings_source()
-    )
+    more = {"core": {"dags_folder": str(dags)}, **extra}
+    found = worker_environment(folder, redis_url, queues_file, api_url=api.url, extra=more)
+    local = Path(found["AIRFLOW_HOME"]) / "config" / "airflow_local_settings.py"
+    local.parent.mkdir()
+    local.write_text(settings.local_settings_source())
     return {
+        **found,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "AIRLANE_HOME": str(folder),
         "AIRLANE_PART": "worker-work",
-        "AIRLANE_QUEUES": str(queues_file),
-        "AIRFLOW_HOME": str(place.airflow_home),
-        "AIRFLOW_CONFIG": str(config),
         "LC_ALL": "C.UTF-8",
     }

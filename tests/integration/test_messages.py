@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -15,9 +14,9 @@ import pytest
 import redis
 from celery import Celery
 
-from airflow_config import queues, settings
-from airflow_config.place import ROOT, Place, queues_file
-from deploy.local.ports import free_port
+from airflow_config import queues
+from airflow_config.place import ROOT, queues_file
+from tests.celery_workers import worker_environment
 from tests.servers import serving, wait_until
 from workers.command import worker_command
 
@@ -59,34 +58,9 @@ def workload() -> str:
 @pytest.fixture
 def environment(tmp_path: Path, redis_url: str) -> dict[str, str]:
     """What a worker of the class `onboarding` has in its environment; no API server answers."""
-    port = free_port()
-    place = Place(
-        home=tmp_path,
-        root=ROOT,
-        queues_file=queues_file(),
-        airflow_home=tmp_path / "airflow",
-        logs=tmp_path / "tasks",
-        airflow_db_url="",
-        broker_url=redis_url,
-        result_url=redis_url,
-        api_url=f"http://127.0.0.1:{port}",
-        api_port=port,
-        fernet_key="",
-        jwt_secret="",
-        api_secret_key="",
-    )
-    config = place.airflow_home / "airflow.cfg"
-    config.parent.mkdir()
-    found = settings.airflow_settings(queues.load(), place, "worker")
     # the task looks for the API server for some 10 s, then it ends
-    found["workers"]["execution_api_retries"] = "7"
-    config.write_text(settings.render_cfg(found))
-    return {
-        "PATH": os.environ["PATH"],
-        "AIRLANE_HOME": str(tmp_path),
-        "AIRFLOW_HOME": str(place.airflow_home),
-        "AIRFLOW_CONFIG": str(config),
-    }
+    extra = {"workers": {"execution_api_retries": "7"}}
+    return worker_environment(tmp_path, redis_url, queues_file(), extra=extra)
 
 
 def send(environment: dict[str, str]) -> None:

@@ -65,7 +65,7 @@ any_workers = st.lists(
 @given(counts)
 def test_they_are_those_of_the_live_workers(alive: dict[str, int]) -> None:
     live = [worker(name, number) for name, count in alive.items() for number in range(count)]
-    most = pools.largest(FLEET)
+    most = FLEET.largest()
     within = all(count <= most[name] for name, count in alive.items())
     expected = FLEET.pool_slots(alive)
     for queue, found in slots(FLEET, live).items():

@@ -1,15 +1,16 @@
 """The scheduler's loop, bounded: the one module that touches Airflow's scheduler from inside.
 
 Read from Airflow 3.3.2. It has no extension point for which DagRuns a loop examines, nor for
-waking it, so six functions of it are replaced or wrapped when the executor starts in a scheduler:
+waking it, so seven functions of it are replaced or wrapped when the executor starts in a scheduler:
 
 - `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`).
 - `DagRun.get_running_dag_runs_to_examine`: changed runs, urgent ones first (see `agenda`).
 - `SchedulerJobRunner._create_dagruns_for_dags`, `_start_queued_dagruns`: when there is something
   to create or start, and twice a second otherwise.
 - `DagRun.get_queued_dag_runs_to_set_running`: urgent ones first.
-- `Pool.slots_stats`: pools of batch queues show no open slot in a loop that is for urgent work
-  only, so that its query does not rank thousands of waiting batch tasks.
+- `SchedulerJobRunner._executable_task_instances_to_queued`, `Pool.slots_stats`: only the first
+  waiting tasks are ranked, and of urgent pools only in a loop that is for urgent work
+  (see `scheduler_candidates`).
 
 `scheduler_fit` compares the source of all that this relies on with what was read. When it differs,
 nothing is touched: the scheduler is stock, and says so as an error in its log.
@@ -36,6 +37,7 @@ from sqlalchemy import and_, case, exists, false, func, or_, select, tuple_
 from airflow_config.agenda import Agenda, Profile, Run
 from airflow_config.queues import BAND
 from airflow_config.run_filters import TIMED, examinable, has_timed_tasks
+from airflow_config.scheduler_candidates import Candidates
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -99,7 +101,10 @@ class SchedulerLoop:
         DagRun.get_running_dag_runs_to_examine = self.runs_to_examine
         queued = DagRun.get_queued_dag_runs_to_set_running
         DagRun.get_queued_dag_runs_to_set_running = self._around_queued(queued)
-        Pool.slots_stats = staticmethod(self._around_pools(Pool.slots_stats))
+        candidates = Candidates(self._is_examined)
+        executable = runner._executable_task_instances_to_queued
+        runner._executable_task_instances_to_queued = candidates.around_queueing(executable)
+        Pool.slots_stats = staticmethod(candidates.around_pools(Pool.slots_stats))
 
     def _around_scheduling(self, stock: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(stock)
@@ -165,18 +170,9 @@ class SchedulerLoop:
 
         return queued_runs
 
-    def _around_pools(self, stock: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(stock)
-        def slots_stats(*args: Any, **kwargs: Any) -> Any:
-            pools = stock(*args, **kwargs)
-            # With locked rows it is the scheduler's critical section; metrics ask without.
-            if kwargs.get("lock_rows") and not self.agenda.batch_pass:
-                for name, stats in pools.items():
-                    if name not in self._urgent_pools:
-                        stats["open"] = 0
-            return pools
-
-        return slots_stats
+    def _is_examined(self, pool: str) -> bool:
+        """Tell whether this loop takes tasks of a pool."""
+        return self.agenda.batch_pass or pool in self._urgent_pools
 
     def runs_to_examine(self, session: Session) -> list[Any]:
         """Return running DagRuns, locked, that this loop examines; see `Agenda.choose`."""

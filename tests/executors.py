@@ -27,6 +27,7 @@ _REPLACED: tuple[tuple[type, str], ...] = (
     (SchedulerJobRunner, "_do_scheduling"),
     (SchedulerJobRunner, "_create_dagruns_for_dags"),
     (SchedulerJobRunner, "_start_queued_dagruns"),
+    (SchedulerJobRunner, "_executable_task_instances_to_queued"),
     (DagRun, "get_running_dag_runs_to_examine"),
     (DagRun, "get_queued_dag_runs_to_set_running"),
     (Pool, "slots_stats"),

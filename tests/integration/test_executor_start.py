@@ -64,7 +64,7 @@ def test_start_bounds_the_loop_and_nothing_else_does(
     executor.heartbeat()
     assert replaced() == []
     executor.start()
-    assert len(replaced()) == 6
+    assert len(replaced()) == 7
     assert "does not bound" not in capsys.readouterr().out
 
 

@@ -15,6 +15,7 @@ from airflow.utils.session import create_session
 from airflow_config import agenda as rules
 from airflow_config import queues, scheduler_fit, scheduler_loop
 from airflow_config.agenda import Agenda, Run
+from airflow_config.scheduler_candidates import Candidates
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change
 from tests.metadata_database import insert_dag, insert_run, insert_task
@@ -226,7 +227,7 @@ def test_a_loop_for_urgent_work_sees_batch_pools_as_full(loop: SchedulerLoop) ->
     def stats(**_: Any) -> dict[str, dict[str, int]]:
         return {name: {"open": 5} for name in ("onboarding", "control", "batch", "default_pool")}
 
-    around = loop._around_pools(stats)
+    around = Candidates(loop._is_examined).around_pools(stats)
     loop.agenda.batch_pass = False
     seen = {name: pool["open"] for name, pool in around(lock_rows=True).items()}
     assert seen == {"onboarding": 5, "control": 5, "batch": 0, "default_pool": 0}

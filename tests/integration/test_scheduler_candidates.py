@@ -1,0 +1,247 @@
+"""The bounded critical section queues what Airflow's own does, on a real metadata database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from airflow.executors.executor_utils import ExecutorName
+from airflow.executors.local_executor import LocalExecutor
+from airflow.jobs.job import Job
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.pool import Pool
+from airflow.utils.session import create_session
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from airflow_config import scheduler_candidates as module
+from airflow_config.scheduler_candidates import Candidates
+from tests.metadata_database import insert_dag, insert_run
+
+POOLS = {"onboarding": 3, "control": 2, "batch": 4}
+#: DAG -> active tasks that a run of it may have.
+DAGS = {"onboarding": 16, "rescore": 2, "paused": 16}
+RUNS = [(dag_id, f"{dag_id}-{number}") for dag_id in DAGS for number in range(2)]
+
+_INSERT = """
+INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
+                           hostname, unixname, pool, pool_slots, queue, priority_weight,
+                           custom_operator_name, executor_config, span_status, updated_at)
+VALUES (%s, %s, %s, %s, -1, %s, 1, 0, '', '', %s, %s, 'batch', %s, '', '\\x80057d942e', 'unset',
+        now())
+"""
+_QUEUE = SchedulerJobRunner._executable_task_instances_to_queued
+_STATS: Callable[..., Any] = Pool.slots_stats
+
+
+@dataclass(frozen=True)
+class Task:
+    run: tuple[str, str]
+    pool: str = "batch"
+    slots: int = 1
+    state: str = "scheduled"
+
+
+TASKS = st.builds(
+    Task,
+    run=st.sampled_from(RUNS),
+    pool=st.sampled_from([*POOLS, "batch", "batch", "batch"]),
+    slots=st.sampled_from([1, 1, 1, 2, 5]),
+    state=st.sampled_from([*["scheduled"] * 6, "queued", "running", "deferred"]),
+)
+
+
+@pytest.fixture
+def writer(metadata_orm: str) -> Iterator[psycopg.Connection]:
+    url = metadata_orm.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        for pool, slots in POOLS.items():
+            connection.execute(
+                "INSERT INTO slot_pool (pool, slots, include_deferred) VALUES (%s, %s, %s)",
+                [pool, slots, pool == "control"],
+            )
+        for dag_id, most in DAGS.items():
+            insert_dag(connection, dag_id)
+            connection.execute(
+                "UPDATE dag SET max_active_tasks = %s WHERE dag_id = %s", [most, dag_id]
+            )
+        connection.execute("UPDATE dag SET is_paused = true WHERE dag_id = 'paused'")
+        for dag_id, run_id in RUNS:
+            insert_run(connection, run_id, "running", dag_id)
+        yield connection
+
+
+@pytest.fixture
+def candidates(monkeypatch: pytest.MonkeyPatch) -> Candidates:
+    """So few of them that every way through is taken."""
+    monkeypatch.setattr(module, "FIRST", 2)
+    monkeypatch.setattr(module, "MORE", 2)
+    return Candidates(lambda _: True)
+
+
+def fill(writer: psycopg.Connection, tasks: list[Task], priorities: list[int]) -> None:
+    """Put these tasks in the place of all others; the first is the oldest."""
+    writer.execute("DELETE FROM task_instance")
+    for number, (task, priority) in enumerate(zip(tasks, priorities, strict=True)):
+        values = [UUID(int=number), f"t{number}", *task.run, task.state, task.pool]
+        writer.execute(_INSERT, [*values, task.slots, priority])
+
+
+@contextmanager
+def critical_section(
+    candidates: Candidates | None, max_tis: int = 8
+) -> Iterator[Callable[[], list[str]]]:
+    """Give what runs it once and returns the tasks that it queued; Airflow's own with None."""
+    executor = LocalExecutor(parallelism=max_tis)
+    executor.name = ExecutorName("airflow.executors.local_executor.LocalExecutor")
+    runner = SchedulerJobRunner(Job(), executors=[executor])
+    queue = candidates.around_queueing(_QUEUE) if candidates else _QUEUE
+    with pytest.MonkeyPatch.context() as patched:
+        if candidates:
+            patched.setattr(Pool, "slots_stats", staticmethod(candidates.around_pools(_STATS)))
+
+        def once() -> list[str]:
+            with create_session() as session:
+                return [ti.task_id for ti in queue(runner, max_tis, session=session)]
+
+        yield once
+
+
+def loops(
+    writer: psycopg.Connection, candidates: Candidates | None, max_tis: int = 8
+) -> list[list[str]]:
+    """Queue and end tasks until nothing can be queued; return what each loop queued."""
+    found: list[list[str]] = []
+    with critical_section(candidates, max_tis) as once:
+        while not found or found[-1]:
+            found.append(once())
+            writer.execute("UPDATE task_instance SET state = 'success' WHERE state = 'queued'")
+    return found
+
+
+@pytest.fixture
+def statements(metadata_orm: str) -> Iterator[list[str]]:
+    """What this process asks of the database."""
+    from airflow import settings as airflow_settings
+
+    heard: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        heard.append(statement)
+
+    engine = airflow_settings.get_engine()
+    event.listen(engine, "before_cursor_execute", hear)
+    yield heard
+    event.remove(engine, "before_cursor_execute", hear)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_the_same_tasks_are_queued_in_the_same_loops(
+    writer: psycopg.Connection, candidates: Candidates, data: st.DataObject
+) -> None:
+    tasks = data.draw(st.lists(TASKS, min_size=1, max_size=25))
+    priorities = data.draw(st.permutations(range(len(tasks))))
+    max_tis = data.draw(st.integers(1, 9))
+    fill(writer, tasks, priorities)
+    stock = loops(writer, None, max_tis)
+    fill(writer, tasks, priorities)
+    assert loops(writer, candidates, max_tis) == stock
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_with_equal_priorities_nobody_starves(
+    writer: psycopg.Connection, candidates: Candidates, data: st.DataObject
+) -> None:
+    tasks = data.draw(st.lists(TASKS, min_size=1, max_size=25))
+    priorities = data.draw(st.lists(st.integers(1, 2), min_size=25, max_size=25))[: len(tasks)]
+    fill(writer, tasks, priorities)
+    stock = loops(writer, None)
+    fill(writer, tasks, priorities)
+    bounded = loops(writer, candidates)
+    assert sorted(chain(*bounded)) == sorted(chain(*stock))
+
+
+def ranked(statements: list[str]) -> int:
+    """Count the queries that rank tasks."""
+    return sum("row_number()" in statement for statement in statements)
+
+
+def test_when_nothing_waits_nothing_is_ranked(
+    writer: psycopg.Connection, statements: list[str]
+) -> None:
+    fill(writer, [Task(RUNS[0], state="running"), Task(("paused", "paused-0"))], [1, 2])
+    with critical_section(Candidates(lambda _: True)) as once:
+        assert once() == []
+    assert ranked(statements) == 0
+
+
+def test_only_pools_of_this_loop_are_looked_at(writer: psycopg.Connection) -> None:
+    run = RUNS[0]
+    fill(writer, [Task(run), Task(run, "onboarding"), Task(run, "control")], [3, 2, 1])
+    with critical_section(Candidates(lambda pool: pool != "batch")) as once:
+        assert once() == ["t1", "t2"]
+    with critical_section(Candidates(lambda _: True)) as once:
+        assert once() == ["t0"]
+
+
+def test_the_oldest_of_equal_priority_go_first(
+    writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST", 4)
+    fill(writer, [Task(("onboarding", "onboarding-0"))] * 12, [7] * 12)
+    found = loops(writer, Candidates(lambda _: True))
+    assert [sorted(tasks) for tasks in found] == [
+        ["t0", "t1", "t2", "t3"],
+        ["t4", "t5", "t6", "t7"],
+        ["t10", "t11", "t8", "t9"],
+        [],
+    ]
+
+
+def test_tasks_that_fit_are_found_behind_many_that_do_not(
+    writer: psycopg.Connection, candidates: Candidates
+) -> None:
+    run = ("onboarding", "onboarding-0")
+    fill(writer, [*[Task(run, slots=5)] * 40, Task(run)], [9] * 40 + [1])
+    assert loops(writer, candidates, max_tis=2) == [["t40"], []]
+
+
+def test_beyond_the_most_candidates_the_query_is_airflows_own(
+    writer: psycopg.Connection, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 4)
+    run = ("onboarding", "onboarding-0")
+    fill(writer, [*[Task(run, slots=5)] * 20, Task(run)], [9] * 20 + [1])
+    assert loops(writer, candidates, max_tis=2) == [["t20"], []]
+
+
+def test_tasks_of_an_unknown_pool_are_named_from_time_to_time(
+    writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(writer, [Task(RUNS[0], "gone"), Task(RUNS[0])], [2, 1])
+    with critical_section(Candidates(lambda _: True)) as once:
+        assert once() == ["t1"]
+        assert "non-existent pool" not in capsys.readouterr().out
+        monkeypatch.setattr(module, "WHOLE", 0.0)
+        assert once() == []
+        assert "non-existent pool 'gone'" in capsys.readouterr().out
+
+
+def test_an_index_gives_the_candidates(writer: psycopg.Connection) -> None:
+    fill(writer, [Task(RUNS[0])] * 200, [1] * 200)
+    writer.execute("UPDATE task_instance SET state = 'success' WHERE task_id > 't150'")
+    writer.execute("ANALYZE task_instance")
+    rows = writer.execute(
+        "EXPLAIN SELECT id FROM task_instance WHERE state = 'scheduled' AND pool = 'batch'"
+        " ORDER BY priority_weight DESC, id LIMIT 10"
+    ).fetchall()
+    assert "airlane_task_waiting" in "\n".join(row[0] for row in rows)

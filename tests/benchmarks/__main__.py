@@ -8,8 +8,7 @@ from types import FrameType
 
 from tests.benchmarks import options, report
 from tests.benchmarks.cases import GROUPS
-from tests.benchmarks.errors import BenchError
-from tests.benchmarks.runner import Runner
+from tests.benchmarks.runner import INTERRUPTS, Runner
 
 
 def _say(text: str) -> None:
@@ -23,9 +22,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     """Run the benchmark."""
-    # so that whoever ends it leaves no stack behind
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    # so that whoever ends it leaves no stack behind; a shell's background job ignores Ctrl-C
+    for number in INTERRUPTS:
+        signal.signal(number, _interrupt)
     chosen = options.parse(sys.argv[1:], GROUPS)
     if chosen.render:
         for path in report.render(chosen.render):
@@ -34,11 +33,8 @@ def main() -> int:
     runner = Runner(chosen, GROUPS, _say)
     try:
         content = runner.run()
-    except BenchError as error:
-        _say(f"make bench: {error}")
-        return 1
     except KeyboardInterrupt:
-        _say("make bench: interrupted; the stacks are down")
+        _say(f"make bench: interrupted; the stacks are down, what was measured is in {runner.path}")
         return 130
     for line in (*report.stage_lines(content), "", *report.lines(content)):
         _say(line)

@@ -16,8 +16,15 @@ def percentile(samples: Sequence[float], percent: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def summary(samples: Sequence[float], digits: int = 4) -> dict[str, float | int]:
-    """Return how many there are, the median, the 95th percentile and the largest."""
+def summary(samples: Sequence[float], digits: int = 4) -> dict[str, float | int | None]:
+    """Return how many there are, the median, the 95th percentile and the largest.
+
+    What is no number, as a time that the database does not have, is not counted; without any
+    sample the figures are None, which JSON can say.
+    """
+    samples = [sample for sample in samples if math.isfinite(sample)]
+    if not samples:
+        return {"n": 0, "p50": None, "p95": None, "max": None}
     return {
         "n": len(samples),
         "p50": round(percentile(samples, 50), digits),
@@ -26,8 +33,13 @@ def summary(samples: Sequence[float], digits: int = 4) -> dict[str, float | int]
     }
 
 
-def ratio(stock: Sequence[float], airlane: Sequence[float], *, higher_is_better: bool) -> float:
-    """Return how many times better airlane's median is than stock's; above 1 is better."""
+def ratio(
+    stock: Sequence[float], airlane: Sequence[float], *, higher_is_better: bool
+) -> float | None:
+    """Return how many times better airlane's median is than stock's; above 1 is better.
+
+    None when the worse one is 0, for which there is no such number.
+    """
     a, b = percentile(stock, 50), percentile(airlane, 50)
     better, worse = (b, a) if higher_is_better else (a, b)
-    return round(better / worse, 2) if worse > 0 else math.inf
+    return round(better / worse, 2) if worse > 0 else None

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.plan import Group
-
-STACKS = ("stock", "airlane")
+from tests.benchmarks import estimate
+from tests.benchmarks.peers.chain import MINUTES as PEER_MINUTES
+from tests.benchmarks.plan import STACKS, Group
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Options:
     Parameters
     ----------
     quick
-        A few minutes instead of about an hour.
+        A few minutes instead of an hour.
     cases
         Names of cases or groups; all that fit when empty.
     stacks
@@ -72,10 +72,7 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
     )
     found = parser.parse_args(words)
     if found.list:
-        for group in groups:
-            mark = "quick" if group.quick else "     "
-            for case in group.cases:
-                print(f"{mark}  {case.name:28} {case.title} [{case.unit}]")  # noqa: T201
+        print("\n".join(listing(groups)))  # noqa: T201
         parser.exit(0)
     wrong = [name for name in found.case if name not in known]
     if wrong:
@@ -91,6 +88,28 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
     )
 
 
+def listing(groups: Sequence[Group]) -> list[str]:
+    """Return the cases as `--list` shows them, with the minutes that a whole benchmark takes."""
+    found = ["minutes  quick  case"]
+    total = estimate.of_starts(groups, STACKS)
+    for group in groups:
+        seconds = estimate.of_group(group, STACKS, group.rounds, quick=False)
+        total += seconds
+        # the cases of a group are measured together
+        shown = f"{seconds / 60:.1f}"
+        for case in group.cases:
+            mark = "quick" if group.quick else ""
+            alone = "" if case.stacks == STACKS else f", {case.stacks[0]} alone"
+            found.append(f"{shown:>7}  {mark:5}  {case.name:30} {case.title} [{case.unit}{alone}]")
+            shown = "with ^"
+    found += [
+        f"{estimate.of_starts(groups, STACKS) / 60:>7.1f}         starting and stopping the stacks",
+        f"{PEER_MINUTES:>7.1f}         --peers",
+        f"{total / 60 + PEER_MINUTES:>7.0f}         all of it, on two cores",
+    ]
+    return found
+
+
 def names(groups: Sequence[Group]) -> list[str]:
     """Return what `--case` takes."""
     return list(dict.fromkeys(case.name for group in groups for case in group.cases))
@@ -102,6 +121,7 @@ def chosen(options: Options, groups: Sequence[Group]) -> list[Group]:
         found = [g for g in groups if any(c.name in options.cases for c in g.cases)]
     else:
         found = [g for g in groups if g.quick or not options.quick]
+    found = [g for g in found if any(name in options.stacks for name in g.stacks)]
     layouts = list(dict.fromkeys(group.layout.name for group in found))
     return sorted(found, key=lambda group: layouts.index(group.layout.name))
 

@@ -10,6 +10,8 @@ from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.stack import STANDARD, Layout, Report, Stack
 
 SECONDS, TASKS_PER_SECOND, CORES, CPU_SECONDS = "s", "tasks/s", "cores", "CPU s"
+#: In the order of their turns.
+STACKS = ("stock", "airlane")
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,16 @@ class Case:
         Of its samples.
     higher_is_better
         For the ratio.
+    stacks
+        That are measured. Where the question is only how airlane's own figure grows, stock, which
+        takes minutes for a sample, is left out.
     """
 
     name: str
     title: str
     unit: str = SECONDS
     higher_is_better: bool = False
+    stacks: tuple[str, ...] = STACKS
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,20 @@ class Plan:
         return quick if self.quick else whole
 
 
+@dataclass(frozen=True)
+class Cost:
+    """How many seconds a turn takes, by stack, on two cores; seen in whole benchmarks.
+
+    Parameters
+    ----------
+    stock, airlane
+        With everything that belongs to the turn.
+    """
+
+    stock: float
+    airlane: float
+
+
 #: Cases and what was measured of them, each as soon as it is there.
 Results = Iterator[tuple[str, Measurement]]
 Measure = Callable[[Stack, Plan], Results]
@@ -109,11 +129,21 @@ class Group:
         In how many rounds of `--quick`; 0 leaves it out, unless `--case` names it.
     layout
         The slots that it needs.
+    warm
+        Begin a turn with a chain that does not count. A turn whose load takes a while to build up
+        does without: what a rest has made late is caught up on meanwhile.
     """
 
     name: str
     cases: tuple[Case, ...]
     measure: Measure
+    cost: Cost
     rounds: int = 2
     quick: int = 0
     layout: Layout = STANDARD
+    warm: bool = True
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """The stacks that have a turn."""
+        return tuple(name for name in STACKS if any(name in case.stacks for case in self.cases))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -81,7 +82,7 @@ def case_result(case: Case, by_stack: Mapping[str, Measurement]) -> dict[str, An
     found: dict[str, Any] = {
         name: figures.summary(measured.samples)
         for name, measured in by_stack.items()
-        if measured.samples
+        if any(math.isfinite(sample) for sample in measured.samples)
     }
     both = {"stock", "airlane"} <= found.keys()
     found["ratio"] = (
@@ -137,11 +138,20 @@ def document(
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the document, whole or not at all."""
+    """Write the document, whole or not at all; it is JSON in the strict sense, without NaN."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
     temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with null for each number that JSON cannot say."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def default_path(*, whole: bool) -> Path:
@@ -194,7 +204,7 @@ def stage_lines(content: Mapping[str, Any]) -> list[str]:
     for name, case in content["cases"].items():
         for stack, details in case["details"].items():
             if known := details.get("stages"):
-                words = ", ".join(f"{k} {v['p50'] * 1000:.0f}" for k, v in known.items())
+                words = ", ".join(f"{k} {v['p50'] * 1000:.0f}" for k, v in known.items() if v["n"])
                 found.append(f"{name} {stack}, ms: {words}")
             load = [
                 f"{k.replace('_', ' ')} {details[k]:.2f}"

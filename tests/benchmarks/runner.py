@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
-import psycopg
-import redis
 
 from deploy.local import leftovers
+from tests.benchmarks import estimate, runs
 from tests.benchmarks import options as choice
 from tests.benchmarks import report as results
-from tests.benchmarks import runs
 from tests.benchmarks.errors import BenchError
 from tests.benchmarks.measurement import Measurement
 from tests.benchmarks.options import Options
 from tests.benchmarks.peers import results as peers
+from tests.benchmarks.peers.catalogue import PEERS
+from tests.benchmarks.peers.chain import MINUTES
 from tests.benchmarks.plan import Group, Plan
 from tests.benchmarks.product import AirlaneStack
 from tests.benchmarks.stack import Layout, Report, Stack
 from tests.benchmarks.stock import StockStack
 
 _KINDS: dict[str, type[Stack]] = {"stock": StockStack, "airlane": AirlaneStack}
-#: What makes a case fail, and not the benchmark.
-_FAILURES = (BenchError, httpx.HTTPError, psycopg.Error, redis.RedisError)
+#: What asks the benchmark to end.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Samples that are shown while they are measured; all are in the results file.
 _SHOWN = 12
 _PREFIX, _PID = "airlane-bench-", "benchmark.pid"
@@ -68,32 +70,64 @@ class Runner:
         self._measured: dict[str, dict[str, Measurement]] = {}
         self._peers: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
+        #: Stacks that did not start, with the layout.
+        self._failed: set[tuple[str, str]] = set()
+        #: Seconds that each turn took, by group and stack.
+        self._took: dict[str, dict[str, list[int]]] = {}
+        self._about["seconds"] = self._took
+        self._clock = estimate.Clock(self._expected)
 
     def _say(self, text: str) -> None:
-        self._report(f"[{time.monotonic() - self._began:5.0f} s] {text}")
+        passed = int(time.monotonic() - self._began)
+        self._report(f"[{passed // 60:3}:{passed % 60:02}] {text}")
 
     def run(self) -> dict[str, Any]:
-        """Measure, and return the results file's content, which is written after each turn."""
+        """Measure, and return the results file's content, which is written after each turn.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When it is interrupted; the stacks are down then, and the file has what was measured.
+        """
         end_abandoned(self._say)
         home = self._options.home or Path(tempfile.mkdtemp(prefix=_PREFIX))
         home.mkdir(parents=True, exist_ok=True)
         (home / _PID).write_text(str(os.getpid()))
         self._say(f"stacks in {home}, results in {self.path}")
+        self._say(f"about {estimate.minutes(self._expected)}, on two cores")
         stacks = [self._stack(name, home) for name in self._options.stacks]
         try:
-            for group in self._groups:
-                self._ensure(stacks, group.layout)
-                self._measure(group, stacks)
-        finally:
-            for stack in stacks:
-                self._say(f"{stack.name}: stopping")
-                stack.down()
-            if not self._options.home:
-                shutil.rmtree(home, ignore_errors=True)
-        if self._options.whole or self._options.peers:
-            self._say("peers: other programs, one after the other")
-            self._peers = peers.run(quick=self._options.quick, progress=self._say)
+            try:
+                for group in self._groups:
+                    self._ensure(stacks, group.layout)
+                    self._measure(group, stacks)
+            finally:
+                self._end(stacks)
+                if not self._options.home:
+                    shutil.rmtree(home, ignore_errors=True)
+            self._note_missing()
+            if self._with_peers:
+                self._measure_peers()
+        except KeyboardInterrupt:
+            self._about["interrupted"] = True
+            self._write()
+            raise
         return self._write()
+
+    @property
+    def _with_peers(self) -> bool:
+        return self._options.whole or self._options.peers
+
+    @property
+    def _expected(self) -> float:
+        """Seconds that everything is expected to take."""
+        groups, stacks, quick = self._groups, self._options.stacks, self._options.quick
+        measuring = sum(
+            estimate.of_group(group, stacks, choice.rounds(self._options, group), quick=quick)
+            for group in groups
+        )
+        others = 60 * MINUTES if self._with_peers else 0
+        return measuring + estimate.of_starts(groups, stacks) + others
 
     def _stack(self, name: str, home: Path) -> Stack:
         dags = home / f"{name}-dags"
@@ -105,50 +139,132 @@ class Runner:
         """Bring the stacks up with a layout; each rests until its turn."""
         for stack in stacks:
             if stack.layout is not None and stack.layout.name != layout.name:
-                stack.down()
+                self._attempt(f"{stack.name} down", stack.down)
         for stack in stacks:
             if stack.layout is None:
-                stack.up(layout)
-                stack.rest()
+                self._start(stack, layout)
+
+    def _start(self, stack: Stack, layout: Layout) -> None:
+        """Start a stack; when it does not start, the cases of this layout go without it."""
+        if (stack.name, layout.name) in self._failed:
+            return
+        began = time.monotonic()
+
+        def start() -> None:
+            stack.up(layout)
+            stack.rest()
+
+        if not self._attempt(f"{stack.name} up", start):
+            self._failed.add((stack.name, layout.name))
+            self._attempt(f"{stack.name} down", stack.down)
+        cost = estimate.UP[stack.name] + estimate.DOWN[stack.name]
+        self._clock.done(cost, time.monotonic() - began)
+
+    def _attempt(self, what: str, do: Callable[[], None]) -> bool:
+        """Do something; what goes wrong is noted, and keeps nothing else from being measured."""
+        try:
+            do()
+        except Exception as error:
+            self._fail(what, error)
+            return False
+        return True
+
+    def _fail(self, what: str, error: Exception) -> None:
+        kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+        text = f"{what}: {kind}{error}"
+        self.errors.append(text)
+        self._say(f"  NOT MEASURED: {text}")
+        if kind:
+            # not one that the benchmark foresees: where it came from matters
+            self._report(traceback.format_exc())
 
     def _measure(self, group: Group, stacks: list[Stack]) -> None:
         count = choice.rounds(self._options, group)
         plans = {s.name: Plan(self._options.quick, self._say) for s in stacks}
         for number in range(count):
-            for stack in stacks:
+            for stack in (s for s in stacks if s.name in group.stacks):
                 plans[stack.name].round = number
-                self._say(f"{group.name}: {stack.name}, round {number + 1} of {count}")
-                self._turn(group, stack, plans[stack.name])
+                left = estimate.minutes(self._clock.left)
+                turn = f"{group.name}: {stack.name}, round {number + 1} of {count}"
+                self._say(f"{turn}; about {left} left")
+                began = time.monotonic()
+                if stack.layout is None:
+                    self._say(f"  left out: {stack.name} is not up")
+                else:
+                    self._turn(group, stack, plans[stack.name])
+                took = time.monotonic() - began
+                expected = estimate.of_turn(group, stack.name, quick=self._options.quick)
+                self._clock.done(expected, took)
+                self._took.setdefault(group.name, {}).setdefault(stack.name, []).append(round(took))
                 self._write()
 
     def _turn(self, group: Group, stack: Stack, plan: Plan) -> None:
         stack.resume()
         try:
-            # what a rest has made late is caught up on before anything is measured
-            runs.run(stack, "chain6")
+            if group.warm:
+                # what a rest has made late is caught up on before anything is measured
+                runs.run(stack, "chain6")
             for name, found in group.measure(stack, plan):
                 known = self._measured.setdefault(name, {})
                 known.setdefault(stack.name, Measurement()).merge(found)
                 self._say(f"  {name}: {_shown(found)}")
-        except _FAILURES as error:
-            # the other cases can be measured all the same
-            text = f"{group.name}, {stack.name}: {error}"
-            self.errors.append(text)
-            self._say(f"  NOT MEASURED: {text}")
+        except Exception as error:
+            self._fail(f"{group.name}, {stack.name}", error)
             self._recover(stack)
         finally:
-            stack.rest()
+            if stack.layout is not None:
+                self._attempt(f"{stack.name} at rest", stack.rest)
 
     def _recover(self, stack: Stack) -> None:
         """Leave nothing of a case that failed to the next one."""
+        layout = stack.layout
+        assert layout is not None
         try:
             stack.clear()
-        except _FAILURES as error:
+        except Exception as error:
             self._say(f"  {stack.name} starts anew: {error}")
-            layout = stack.layout
-            assert layout is not None
-            stack.down()
-            stack.up(layout)
+            self._attempt(f"{stack.name} down", stack.down)
+            self._start(stack, layout)
+
+    def _end(self, stacks: list[Stack]) -> None:
+        # an impatient second Ctrl-C would leave stacks behind
+        known = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
+        try:
+            for stack in stacks:
+                self._say(f"{stack.name}: stopping")
+                self._attempt(f"{stack.name} down", stack.down)
+        finally:
+            for number, handler in known.items():
+                signal.signal(number, handler)
+
+    def _note_missing(self) -> None:
+        """Note the cases that went without a sample, and for which no error says why."""
+        for group in self._groups:
+            for case in group.cases:
+                for name in (n for n in case.stacks if n in self._options.stacks):
+                    known = self._measured.get(case.name, {}).get(name)
+                    said = any(
+                        group.name in error or f"{name} up" in error for error in self.errors
+                    )
+                    if not said and (known is None or not known.samples):
+                        self.errors.append(f"{case.name}, {name}: expected samples, found none")
+
+    def _measure_peers(self) -> None:
+        self._say("peers: other programs, one after the other")
+        for name in PEERS:
+            self._say(f"{name}; about {estimate.minutes(self._clock.left)} left")
+            began = time.monotonic()
+            self._attempt(name, partial(self._measure_peer, name))
+            self._clock.done(60 * MINUTES / len(PEERS), time.monotonic() - began)
+            self._took.setdefault("peers", {})[name] = [round(time.monotonic() - began)]
+            self._write()
+
+    def _measure_peer(self, name: str) -> None:
+        found = peers.run([name], quick=self._options.quick, progress=self._say)
+        self._peers.update(found)
+        if missing := [case for case in peers.cases_of(name, quick=self._options.quick)
+                       if found[name][case] is None]:  # fmt: skip
+            self.errors.append(f"peer {name}: {', '.join(missing)} not measured; see its note")
 
     def _write(self) -> dict[str, Any]:
         cases = [case for group in self._groups for case in group.cases]

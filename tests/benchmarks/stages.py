@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -102,5 +103,6 @@ def merge(parts: Iterable[dict[str, list[float]]]) -> dict[str, list[float]]:
     collected: dict[str, list[float]] = {}
     for part in parts:
         for name, values in part.items():
-            collected.setdefault(name, []).extend(values)
+            # a time that the database does not have makes no duration
+            collected.setdefault(name, []).extend(v for v in values if math.isfinite(v))
     return {name: collected[name] for name in STAGES if collected.get(name)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.benchmarks.stages import STAGES
+from tests.benchmarks.targets import number, targets
 
 Content = Mapping[str, Any]
 _STACKS = ("stock", "airlane")
@@ -29,8 +30,13 @@ def markdown(content: Content, charts: Mapping[str, str]) -> str:
         f"{machine['system']}. {versions}.",
         "How it is measured: [docs/benchmarks.md](../../../docs/benchmarks.md). Times are seconds. "
         "*Better* is how many times better airlane's median is than stock's.",
-        *(f"![{title}]({file})" for title, file in charts.items()),
-        "## Cases\n\n" + _cases(content),
+        *_opening(charts),
+        "## Targets\n\nWhat the project set out to reach, and what this run says of it.\n\n"
+        + _targets(content),
+        "## Cases\n\n*n* is the number of samples; with few of them p95 is close to the largest. "
+        "Where stock has no figures, only airlane's own growth is asked for, or stock has no such "
+        "part.\n\n" + _cases(content),
+        *(f"![{title}]({file})" for title, file in list(charts.items())[1:]),
         "## Stages\n\nMedian of each stage, milliseconds.\n\n" + _stages(content),
         "## CPU\n\nCPU milliseconds for each task that does nothing, by part.\n\n"
         + _cpu_per_task(content),
@@ -38,13 +44,40 @@ def markdown(content: Content, charts: Mapping[str, str]) -> str:
         "benchmark's, and everything else on the machine.\n\n" + _loads(content),
     ]
     if content["peers"]:
-        sections.append("## Other programs\n\n" + _peers(content))
+        sections.append(
+            "## Other programs\n\nThe same six steps on other systems, on the same machine. A "
+            "figure is worth what stands beside it: what a step is isolated from, and what is left "
+            "of the work when its worker is killed (`kill -9` after the second step).\n\n"
+            + _peers(content)
+        )
     if notes := _notes(content):
         sections.append("## Notes\n\n" + notes)
     if content["errors"]:
         lines = "\n".join(f"- {error.splitlines()[0]}" for error in content["errors"])
         sections.append("## Not measured\n\n" + lines)
     return "\n\n".join(sections) + "\n"
+
+
+def _opening(charts: Mapping[str, str]) -> list[str]:
+    """Return what tells a stranger what this is about."""
+    words = (
+        "airlane is an Airflow whose urgent tasks do not wait behind batch work. Here it is "
+        "measured beside *stock* Airflow: the same versions with their default settings, on the "
+        "same machine, in the same run, in turn. A small urgent job, six trivial tasks in a row, "
+        "runs on an idle stack and beside floods of batch work."
+    )
+    return [words, *(f"![{title}]({file})" for title, file in list(charts.items())[:1])]
+
+
+def _targets(content: Content) -> str:
+    rows = [
+        [
+            *(target.what, target.stock, target.airlane, target.measured, target.target),
+            "**yes**" if target.met else "no",
+        ]
+        for target in targets(content)
+    ]
+    return _table(["", "stock", "airlane", "measured", "target", "met"], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -61,7 +94,7 @@ def _cases(content: Content) -> str:
             found = case.get(stack)
             figures += (
                 [number(found["p50"]), number(found["p95"]), str(found["n"])]
-                if found
+                if found and found["n"]
                 else ["", "", ""]
             )
         better = "" if case["ratio"] is None else f"{case['ratio']:.3g}x"
@@ -69,17 +102,15 @@ def _cases(content: Content) -> str:
     return _table([*head, "Better"], rows)
 
 
-def number(value: float) -> str:
-    """Return a figure with three digits that matter."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def _stages(content: Content) -> str:
     rows = []
     for name, case in content["cases"].items():
         for stack in _STACKS:
             if stages := case["details"].get(stack, {}).get("stages"):
-                cells = [f"{stages[s]['p50'] * 1000:.0f}" if s in stages else "" for s in STAGES]
+                cells = [
+                    f"{stages[s]['p50'] * 1000:.0f}" if stages.get(s, {}).get("n") else ""
+                    for s in STAGES
+                ]
                 rows.append([f"`{name}` {stack}", *cells])
     return _table(["", *STAGES], rows)
 

@@ -40,7 +40,15 @@ def test_no_samples_have_no_percentile() -> None:
 def test_a_ratio_above_one_is_better_whatever_the_unit() -> None:
     assert figures.ratio([8.0], [0.5], higher_is_better=False) == 16
     assert figures.ratio([8.0], [16.0], higher_is_better=True) == 2
-    assert math.isinf(figures.ratio([8.0], [0.0], higher_is_better=False))
+    assert figures.ratio([8.0], [0.0], higher_is_better=False) is None
+
+
+def test_what_is_no_number_is_no_sample() -> None:
+    assert figures.summary([math.nan, 2.0]) == {"n": 1, "p50": 2.0, "p95": 2.0, "max": 2.0}
+    assert figures.summary([math.nan]) == {"n": 0, "p50": None, "p95": None, "max": None}
+    assert stages.merge([{"event to run": [math.nan]}, {"start to end": [1.0, math.inf]}]) == {
+        "start to end": [1.0]
+    }
 
 
 def chain_of(*steps: tuple[float, float, float, float]) -> RunTimes:

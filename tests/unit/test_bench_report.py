@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from airflow_config import queues
-from tests.benchmarks import options, report, tables
+from tests.benchmarks import options, report, tables, targets
 from tests.benchmarks.cases import GROUPS
 from tests.benchmarks.cpu import CpuUse
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import Case, Count, Plan
+from tests.benchmarks.options import Options
+from tests.benchmarks.plan import STACKS, Case, Count, Plan
 from tests.benchmarks.stack import STANDARD, WIDE
 
 #: The cases that the targets name.
@@ -77,8 +79,44 @@ def test_rounds_of_a_case_are_taken_together() -> None:
     assert (first.tasks, first.notes, len(first.uses)) == (8, ["seen"], 2)
 
 
-def test_every_case_of_the_targets_is_there() -> None:
-    assert set(options.names(GROUPS)) >= NAMED
+def test_a_whole_benchmark_measures_every_case_of_the_targets_on_both_stacks() -> None:
+    whole = options.chosen(Options(), GROUPS)
+    measured = {case.name: case.stacks for group in whole for case in group.cases}
+    assert {name: measured.get(name) for name in NAMED} == dict.fromkeys(NAMED, STACKS)
+
+
+def test_a_whole_benchmark_takes_an_hour_at_most() -> None:
+    last = options.listing(GROUPS)[-1]
+    assert last.endswith("all of it, on two cores")
+    assert int(last.split()[0]) <= 60
+
+
+def test_the_list_shows_each_case_once_and_what_it_takes() -> None:
+    lines = options.listing(GROUPS)
+    for name in options.names(GROUPS):
+        (line,) = (line for line in lines if line[16:].startswith(f"{name} "))
+        assert line.split()[0] == "with" or float(line.split()[0]) > 0
+
+
+def test_the_file_is_strict_json(tmp_path: Path) -> None:
+    odd = Measurement([math.nan], {"event to run": [math.nan], "start to end": [0.5]})
+    found = {"chain6_idle": {"stock": odd, "airlane": measured(0.5)}}
+    path = tmp_path / "r.json"
+    report.write(path, report.document([CHAIN], found, about={"date": "2026", "commit": "c"}))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    read = json.loads(path.read_text(), parse_constant=refuse)
+    case = read["cases"]["chain6_idle"]
+    assert "stock" not in case
+    assert case["ratio"] is None
+    assert case["details"]["stock"]["samples"] == [None]
+    assert case["details"]["stock"]["stages"]["event to run"] == {
+        "n": 0, "p50": None, "p95": None, "max": None
+    }  # fmt: skip
+    assert "| `chain6_idle` stock |  |" in tables.markdown(read, {})
+    assert report.stage_lines(read)
 
 
 def test_the_page_shows_every_case_and_what_is_missing(content: dict) -> None:
@@ -108,6 +146,50 @@ def test_charts_are_the_same_for_the_same_figures(content: dict, tmp_path: Path)
     before = {file: file.read_bytes() for file in files}
     report.render(path)
     assert {file: file.read_bytes() for file in files} == before
+
+
+def test_targets_are_judged_by_what_was_measured(content: dict) -> None:
+    found = {target.what: target for target in targets.targets(content)}
+    idle = found["6 trivial tasks, idle, p50"]
+    assert (idle.stock, idle.airlane, idle.measured, idle.met) == (
+        "8 s",
+        "0.5 s",
+        "16x faster",
+        True,
+    )
+    assert found["6 trivial tasks, idle, p95"].met
+    assert found["Tasks that do nothing, each second"].met
+    cost = found["CPU of the whole stack for such a task"]
+    assert (cost.measured, cost.target, cost.met) == ("0.50 x stock's", "<= 0.5 x", True)
+    page = tables.markdown(content, {})
+    assert "| 6 trivial tasks, idle, p50 | 8 s | 0.5 s | 16x faster | >= 15x | **yes** |" in page
+
+
+@pytest.mark.parametrize(("load", "met"), [(0.5, False), (1.9, True)])
+def test_a_load_that_fills_the_cpu_has_a_wider_target(
+    content: dict, load: float, met: bool
+) -> None:
+    content["machine"]["cores"] = 2
+    content["cases"]["chain6_flood_1s"] = {
+        "airlane": {"n": 3, "p50": 0.6, "p95": 0.7, "max": 0.7},
+        "details": {"airlane": {"stack_cpu": load}},
+    }
+    (flood,) = (t for t in targets.targets(content) if t.cases[0] == "chain6_flood_1s")
+    assert flood.measured == "1.40 x its own idle p95"
+    assert flood.met is met
+
+
+def test_a_flood_has_to_keep_most_of_its_throughput_and_stocks(content: dict) -> None:
+    def rate(value: float) -> dict:
+        return {"n": 1, "p50": value, "p95": value, "max": value}
+
+    cases = content["cases"]
+    cases["flood_throughput"] = {"stock": rate(5.0), "airlane": rate(6.0), "details": {}}
+    cases["flood_throughput_alone"] = {"stock": rate(5.0), "airlane": rate(7.0), "details": {}}
+    cases["flood_throughput_0s"] = {"stock": rate(9.0), "airlane": rate(8.0), "details": {}}
+    cases["flood_throughput_alone_0s"] = {"airlane": rate(8.0), "details": {}}
+    met = {t.cases[0]: t.met for t in targets.targets(content) if "own throughput" in t.what}
+    assert met == {"flood_throughput": True, "flood_throughput_0s": False}
 
 
 def test_what_is_chosen() -> None:

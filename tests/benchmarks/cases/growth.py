@@ -3,91 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 from tests.benchmarks import dag_files, history, runs
-from tests.benchmarks.cases.floods import LIMIT, Flood
 from tests.benchmarks.cpu import CpuMeter
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import CORES, Case, Count, Group, Plan, Results
+from tests.benchmarks.plan import CORES, SECONDS, STACKS, Case, Cost, Count, Group, Plan, Results
 from tests.benchmarks.stack import Stack, await_true
 
-_DAG = "backlog"
-_DEADLINE = 900
-#: Waiting tasks in all, and the runs that are added for them.
-_WAITING = ((0, 0), (1_000, 1), (5_000, 4), (20_000, 15))
-_RUNNING = (10, 100, 1_000)
-_OLD = (0, 100_000, 1_000_000)
-_FILES = (50, 200, 500)
-#: Groups whose sizes are written out.
+_BACKLOG, _LONG = "backlog", "long_runs"
+#: Tasks of one run of `dags/backlog.py`.
+_TASKS = 1_000
+#: Seconds for a backlog to keep the slots busy.
+_DEADLINE = 240
+#: Seconds after which slots that are busy mean a load that flows.
+_SETTLE = 8
+#: Seconds after which a chain beside a backlog is given up; it then counts as that long.
+_LIMIT = 120
+_COUNT = Count(stock=1, airlane=6, quick_stock=1, quick_airlane=3, seconds=60)
+_IDLE_COUNT = Count(stock=2, airlane=8, quick_stock=1, quick_airlane=3, seconds=60)
+
+
+_Cases = dict[int, Case]
+#: Groups whose sizes are written out: 20k waiting and 1m rows, but 1000 runs.
 _PLAIN = ("growth_runs", "growth_files")
-#: Beside a backlog stock takes minutes for a run.
-_COUNT = Count(stock=2, airlane=20, quick_stock=1, quick_airlane=5, seconds=60)
-_IDLE_COUNT = Count(stock=5, airlane=20, quick_stock=2, quick_airlane=5, seconds=90)
-
-
-def _waiting(stack: Stack, plan: Plan) -> Results:
-    for total, added in _WAITING:
-        Flood(added, 1_000, 10).start(stack, _DAG)
-        await_true(
-            # those that run or have ended while the others were made
-            lambda total=total: stack.metadata.waiting_tasks([_DAG]) >= total * 0.9,  # type: ignore[misc]
-            _DEADLINE,
-            f"{total} tasks of {stack.name} to wait",
-        )
-        count = _COUNT if total else _IDLE_COUNT
-        yield (
-            _case("growth_waiting", total),
-            runs.chain(stack, plan, "chain6", count, warm=False, limit=LIMIT),
-        )
-    stack.clear()
-
-
-def _running(stack: Stack, plan: Plan) -> Results:
-    started: list[str] = []
-    # with their tasks made, which the first task of each tells how many there are
-    running = (
-        "SELECT count(*) FROM dag_run r WHERE dag_id = %s AND state = 'running' AND EXISTS "
-        "(SELECT 1 FROM task_instance t WHERE t.dag_id = r.dag_id AND t.run_id = r.run_id "
-        "AND t.task_id = 'lengths' AND t.state = 'success')"
-    )
-    for total in _RUNNING:
-        # enough for the fewest of them to last as long as the case
-        started += Flood(total - len(started), 8, 30).start(stack, _DAG)
-        await_true(
-            lambda total=total: stack.metadata.number(running, (_DAG,)) >= total * 0.9,  # type: ignore[misc]
-            _DEADLINE,
-            f"{total} runs of {stack.name} to be running",
-        )
-        yield (
-            _case("growth_runs", total),
-            runs.chain(stack, plan, "chain6", _COUNT, warm=False, limit=LIMIT),
-        )
-    stack.clear()
-
-
-def _old(stack: Stack, plan: Plan) -> Results:
-    there = 0
-    for total in _OLD:
-        if total:
-            history.add(stack.metadata, "chain6", total - there)
-            there = total
-        yield _case("growth_db", total), runs.chain(stack, plan, "chain6", _IDLE_COUNT, warm=False)
-
-
-def _files(stack: Stack, plan: Plan) -> Results:
-    for total in _FILES:
-        with dag_files.present(stack, dag_files.names("file", total), None):
-            time.sleep(plan.seconds(15, 10))  # the first reading of all is over
-            meter = CpuMeter(stack.folder)
-            time.sleep(plan.seconds(35, 32))
-            use = meter.read()
-        parser = use.parts.get("dag-processor", 0.0) / use.elapsed
-        yield _case("growth_files", total), Measurement([parser], uses=[use])
-
-
-def _case(group: str, number: int) -> str:
-    """Return a case's name, as the targets have it: 20k waiting, 1m rows, but 1000 runs."""
-    return f"{group}_{number if group in _PLAIN else _short(number)}"
 
 
 def _short(number: int) -> str:
@@ -97,20 +37,114 @@ def _short(number: int) -> str:
     return str(number)
 
 
-_MEASURES = {
-    "growth_waiting": (_waiting, [total for total, _ in _WAITING], "waiting batch tasks", "s"),
-    "growth_runs": (_running, list(_RUNNING), "running DagRuns", "s"),
-    "growth_files": (_files, list(_FILES), "DAG files, CPU of the DAG processor", CORES),
-    # the last: what it puts into the database stays there
-    "growth_db": (_old, list(_OLD), "old task instances in the database", "s"),
-}
+def _cases(
+    group: str, title: str, sizes: tuple[int, ...], *, unit: str = SECONDS, stock: int | None = None
+) -> _Cases:
+    """Return a case for each size, with stock at one of them: the one that the targets name."""
+    return {
+        size: Case(
+            f"{group}_{size if group in _PLAIN else _short(size)}",
+            title.format(f"{size:,}"),
+            unit,
+            stacks=STACKS if size == stock else ("airlane",),
+        )
+        for size in sizes
+    }
+
+
+_CHAIN = "6 trivial tasks in a row, "
+_WAITING = _cases(
+    "growth_waiting",
+    f"{_CHAIN}{{}} waiting batch tasks",
+    (0, 1_000, 5_000, 20_000),
+    stock=20_000,
+)
+_RUNNING = _cases("growth_runs", f"{_CHAIN}{{}} running DagRuns", (10, 100, 1_000), stock=1_000)
+_OLD = _cases(
+    "growth_db",
+    f"{_CHAIN}{{}} old task instances in the database",
+    (0, 100_000, 1_000_000),
+    stock=1_000_000,
+)
+_FILES = _cases(
+    "growth_files", "CPU of the DAG processor, {} DAG files", (50, 200, 500), unit=CORES
+)
+
+
+def _steps(cases: _Cases, stack: Stack) -> Iterator[tuple[int, str]]:
+    """Yield the sizes at which a stack is measured, with the cases' names."""
+    for size, case in cases.items():
+        if stack.name in case.stacks:
+            yield size, case.name
+
+
+def _ensure_runs(stack: Stack, dag_id: str, total: int, there: int) -> None:
+    """Have so many runs of a DAG, and await that its tasks keep the slots busy."""
+    if total and not there:
+        stack.api.trigger(dag_id)
+        there = 1
+    if total > there:
+        history.repeat(stack.metadata, dag_id, total - there)
+    busy = "SELECT count(*) FROM task_instance WHERE dag_id = %s AND state = 'running'"
+    if total:
+        await_true(
+            lambda: stack.metadata.number(busy, (dag_id,)) >= 8,
+            _DEADLINE,
+            f"{total} runs of {dag_id} to keep {stack.name} busy",
+        )
+        # the scheduler has looked at what is new: a part of no case, and different each time
+        time.sleep(_SETTLE)
+
+
+def _beside(stack: Stack, plan: Plan, cases: _Cases, dag_id: str, tasks: int) -> Results:
+    there = 0
+    for total, name in _steps(cases, stack):
+        _ensure_runs(stack, dag_id, total // tasks, there)
+        there = total // tasks
+        count = _COUNT if total else _IDLE_COUNT
+        yield name, runs.chain(stack, plan, "chain6", count, warm=not total, limit=_LIMIT)
+    stack.clear()
+
+
+def _waiting(stack: Stack, plan: Plan) -> Results:
+    return _beside(stack, plan, _WAITING, _BACKLOG, _TASKS)
+
+
+def _running(stack: Stack, plan: Plan) -> Results:
+    return _beside(stack, plan, _RUNNING, _LONG, 1)
+
+
+def _old(stack: Stack, plan: Plan) -> Results:
+    there = 0
+    for total, name in _steps(_OLD, stack):
+        if total > there:
+            history.add(stack.metadata, "chain6", total - there)
+            there = total
+        yield name, runs.chain(stack, plan, "chain6", _IDLE_COUNT, warm=False)
+
+
+def _files(stack: Stack, plan: Plan) -> Results:
+    with ExitStack() as there:
+        before = 0
+        for total, name in _steps(_FILES, stack):
+            more = dag_files.names("file", total)[before:]
+            there.enter_context(dag_files.present(stack, more, None))
+            before = total
+            time.sleep(5)  # the first reading of all is over
+            meter = CpuMeter(stack.folder)
+            time.sleep(plan.seconds(15, 10))
+            use = meter.read()
+            parser = use.parts.get("dag-processor", 0.0) / use.elapsed
+            yield name, Measurement([parser], uses=[use])
+
 
 GROUPS = tuple(
-    Group(
-        name,
-        tuple(Case(_case(name, n), f"{n:,} {words}", unit) for n in sizes),
-        measure,
-        rounds=1,
+    Group(name, tuple(cases.values()), measure, cost, rounds=1, warm=name == "growth_db")
+    for name, cases, measure, cost in (
+        ("growth_waiting", _WAITING, _waiting, Cost(stock=120, airlane=85)),
+        ("growth_runs", _RUNNING, _running, Cost(stock=120, airlane=70)),
+        ("growth_files", _FILES, _files, Cost(stock=0, airlane=135)),
+        # the last: what it puts into the database stays there
+        ("growth_db", _OLD, _old, Cost(stock=70, airlane=85)),
     )
-    for name, (measure, sizes, words, unit) in _MEASURES.items()
 )

@@ -13,6 +13,7 @@ from tests.benchmarks.plan import (
     CPU_SECONDS,
     TASKS_PER_SECOND,
     Case,
+    Cost,
     Group,
     Plan,
     Results,
@@ -21,11 +22,11 @@ from tests.benchmarks.stack import Stack, await_true
 
 _DEADLINE = 600
 #: Seconds after a rest until an idle stack has caught up on what it does now and then.
-_SETTLE = 10
+_SETTLE = 8
 
 
 def _saturate(stack: Stack, plan: Plan) -> Results:
-    flood = Flood(4, int(plan.seconds(150, 50)), 0)
+    flood = Flood(4, int(plan.seconds(70, 50)), 0)
     meter = CpuMeter(stack.folder)
     begin = time.time()
     started = flood.start(stack)
@@ -55,7 +56,7 @@ def _idle(stack: Stack, plan: Plan) -> Results:
     time.sleep(_SETTLE)
     meter = CpuMeter(stack.folder)
     # longer than any regular work of a stack, such as reading all DAG files every 30 s
-    time.sleep(plan.seconds(64, 32))
+    time.sleep(32)
     use = meter.read()
     yield "idle_cpu", Measurement([use.stack / use.elapsed], uses=[use])
 
@@ -73,12 +74,16 @@ GROUPS = (
             Case("cpu_per_task", "CPU of the whole stack for such a task", CPU_SECONDS),
         ),
         _saturate,
+        Cost(stock=40, airlane=32),
+        warm=False,
         quick=1,
     ),
     Group(
         "idle_cpu",
         (Case("idle_cpu", "CPU of the whole stack when nothing is to be done", CORES),),
         _idle,
+        Cost(stock=42, airlane=42),
+        warm=False,
         rounds=1,
         quick=1,
     ),

@@ -19,11 +19,14 @@ from tests.benchmarks.peers.stack import Stack
 #: Steps of the chain, as in `shared/steps.py`.
 STEPS = 6
 
+#: That a whole benchmark takes for all peers, on two cores, their environments made already.
+MINUTES = 10
+
 #: Tasks of the flood, and seconds that each of them sleeps.
 FLOOD, NAP = 2000, 10
 
 #: Seconds of a step of the chain whose worker is killed, and until it counts as lost.
-SLOW_STEP, LOST = 0.5, 60
+SLOW_STEP, LOST = 0.5, 20
 
 
 #: In this order: what is killed must not have a flood to take up again.
@@ -39,8 +42,8 @@ class Plan:
     cases: tuple[str, ...]
 
 
-QUICK = Plan(samples=20, seconds=40, cases=("chain6_idle", "chain6_flood_2000"))
-FULL = Plan(samples=60, seconds=90, cases=CASES)
+QUICK = Plan(samples=15, seconds=20, cases=("chain6_idle", "chain6_flood_2000"))
+FULL = Plan(samples=25, seconds=25, cases=CASES)
 
 
 class Measurement:
@@ -163,8 +166,14 @@ def measure(
     ------
     tuple
         A case and its figures, as soon as they are there.
+
+    Raises
+    ------
+    UnavailableError
+        At the end, with what could not be measured.
     """
     progress(f"{peer.name}: starting")
+    failed: list[str] = []
     with Stack(folder, python, peer.folder) as stack:
         stack.env |= peer.settings
         peer.start(stack)
@@ -173,4 +182,12 @@ def measure(
             for case in CASES:
                 if case in cases:
                     progress(f"{peer.name}: {case}")
-                    yield case, measurement.case(case)
+                    try:
+                        found = measurement.case(case)
+                    except (UnavailableError, OSError) as error:
+                        progress(f"{peer.name}: {case}: {error}")
+                        failed.append(f"{case}: {error}")
+                    else:
+                        yield case, found
+    if failed:
+        raise UnavailableError("; ".join(failed))

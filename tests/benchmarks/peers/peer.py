@@ -32,13 +32,23 @@ class Peer:
     workers: tuple[str, ...]
     #: Variables of its parts, beside those that every peer has.
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: Cases that a whole benchmark leaves out.
+    without: frozenset[str] = frozenset()
     #: The peer of which this one is a variant; they share a folder and an environment.
     base: str = ""
 
-    def variant(self, suffix: str, note: str, **settings: str) -> Peer:
-        """Return the same peer with other settings."""
+    def variant(
+        self, suffix: str, note: str, *, without: tuple[str, ...] = (), **settings: str
+    ) -> Peer:
+        """Return the same peer with other settings.
+
+        It differs in how often it polls, not in what survives a kill: that is not measured again.
+        """
+        left_out = frozenset({"after_kill", *without})
         name = f"{self.name}-{suffix}"
-        return replace(self, name=name, base=self.name, settings=settings, note=note)
+        return replace(
+            self, name=name, base=self.name, settings=settings, note=note, without=left_out
+        )
 
     @property
     def folder(self) -> Path:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import difflib
 import fcntl
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from airflow_config.place import ROOT
-from deploy.local.postgres import PostgresError
 from tests.benchmarks.peers import environment
 from tests.benchmarks.peers.catalogue import PEERS
 from tests.benchmarks.peers.chain import CASES, FULL, QUICK, measure
@@ -22,15 +18,6 @@ from tests.benchmarks.peers.peer import Peer
 
 #: Environments and data of all peers.
 HOME = ROOT / ".airlane-bench" / "peers"
-
-#: What may keep one peer from being measured, and must not keep the others.
-_FAILURES = (
-    UnavailableError,
-    PostgresError,
-    psycopg.Error,
-    subprocess.SubprocessError,
-    OSError,
-)
 
 
 def chosen(names: Iterable[str]) -> list[Peer]:
@@ -48,6 +35,12 @@ def chosen(names: Iterable[str]) -> list[Peer]:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"expected a peer of {', '.join(PEERS)}, found {name!r}{hint}")
     return [PEERS[name] for name in names]
+
+
+def cases_of(name: str, *, quick: bool) -> tuple[str, ...]:
+    """Return the cases that are measured of a peer unless others are asked for."""
+    cases = (QUICK if quick else FULL).cases
+    return tuple(case for case in cases if case not in PEERS[name].without)
 
 
 def install(names: Iterable[str] = (), *, home: Path = HOME) -> dict[str, str]:
@@ -91,7 +84,6 @@ def run(
     """
     home = home.resolve()
     plan = QUICK if quick else FULL
-    cases = cases or plan.cases
     results = {}
     for peer in chosen(names):
         folder = home / peer.name
@@ -108,9 +100,10 @@ def run(
                 python = environment.ensure(_environment(peer, home), peer.lock)
                 result["version"] = environment.version(python, peer.package)
                 # one by one: what was measured before a failure stays
-                result.update(measure(peer, python, folder / "data", plan, cases, progress))
-        except _FAILURES as error:
-            said = environment.without_addresses(str(error))
+                wanted = cases or cases_of(peer.name, quick=quick)
+                result.update(measure(peer, python, folder / "data", plan, wanted, progress))
+        except Exception as error:
+            said = environment.without_addresses(str(error) or type(error).__name__)
             progress(f"{peer.name}: {said}")
             result["note"] += f" Not measured: {said}"
         results[peer.name] = result

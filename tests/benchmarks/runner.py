@@ -239,14 +239,14 @@ class Runner:
 
     def _note_missing(self) -> None:
         """Note the cases that went without a sample, and for which no error says why."""
+        known = tuple(self.errors)
         for group in self._groups:
             for case in group.cases:
                 for name in (n for n in case.stacks if n in self._options.stacks):
-                    known = self._measured.get(case.name, {}).get(name)
-                    said = any(
-                        group.name in error or f"{name} up" in error for error in self.errors
-                    )
-                    if not said and (known is None or not known.samples):
+                    found = self._measured.get(case.name, {}).get(name)
+                    whys = (f"{group.name}, {name}:", f"{name} up:")
+                    said = any(error.startswith(whys) for error in known)
+                    if not said and (found is None or not found.samples):
                         self.errors.append(f"{case.name}, {name}: expected samples, found none")
 
     def _measure_peers(self) -> None:

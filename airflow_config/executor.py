@@ -50,11 +50,15 @@ class AirlaneExecutor(CeleryExecutor):
         """Connect what wakes the scheduler, and bound its loop."""
         super().start()
         # Not at the top: it imports the scheduler, which other parts do without.
-        from airflow_config import scheduler_fit, scheduler_loop  # noqa: PLC0415
+        from airflow import settings  # noqa: PLC0415 - its engine is made when Airflow starts
+
+        from airflow_config import fresh_connections, scheduler_fit, scheduler_loop  # noqa: PLC0415
 
         fleet = queues.load()
         self._wakeup = WakeUp(listening_connection)
         self._capacity = Capacity(fleet, self.conf.get_mandatory_value("celery", "broker_url"))
+        # A second start in one process must not take our own functions for Airflow's.
+        scheduler_loop.withdraw()
         problems = scheduler_fit.misfits()
         if problems:
             self.log.error(
@@ -65,6 +69,7 @@ class AirlaneExecutor(CeleryExecutor):
             )
             return
         scheduler_loop.SchedulerLoop(fleet, self._wakeup).install()
+        fresh_connections.trust(settings.get_engine())
         self._bounded = True
 
     def heartbeat(self) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
-from airflow.utils.state import DagRunState, TaskInstanceState
-from sqlalchemy import func, select, tuple_
+from airflow.utils.state import DagRunState, State, TaskInstanceState
+from sqlalchemy import and_, exists, func, or_, select, tuple_
 
 #: What an examination can move on when its time has come, besides tasks without a state.
 TIMED = (TaskInstanceState.UP_FOR_RETRY, TaskInstanceState.UP_FOR_RESCHEDULE)
+
+#: What ends by itself and tells so.
+_UNFINISHED = tuple(state for state in State.unfinished if state not in {None, *TIMED})
 
 
 def examinable() -> tuple[Any, ...]:
@@ -32,3 +36,14 @@ def has_timed_tasks() -> Any:
     """
     timed = select(TaskInstance.dag_id, TaskInstance.run_id).where(TaskInstance.state.in_(TIMED))
     return tuple_(DagRun.dag_id, DagRun.run_id).in_(timed)
+
+
+def with_nothing_to_schedule(ids: Collection[int]) -> Any:
+    """Return the query for which of these runs have only running and waiting tasks left."""
+    of_run = and_(TaskInstance.dag_id == DagRun.dag_id, TaskInstance.run_id == DagRun.run_id)
+    schedulable = or_(TaskInstance.state.is_(None), TaskInstance.state.in_(TIMED))
+    return select(DagRun.id).where(
+        DagRun.id.in_(ids),
+        ~exists().where(of_run, schedulable),
+        exists().where(of_run, TaskInstance.state.in_(_UNFINISHED)),
+    )

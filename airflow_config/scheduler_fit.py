@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow import __version__
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dag_version import DagVersion
+from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
 
@@ -24,7 +26,12 @@ SOURCES = {
     "DagRun.get_running_dag_runs_to_examine": "e408ccb8d0c8afb3",
     "DagRun.get_queued_dag_runs_to_set_running": "2c49dd019cd6bda1",
     "Pool.slots_stats": "995b3c38b36e6add",
+    "SchedulerJobRunner.process_executor_events": "7ae42ac0a7db779f",
+    "SchedulerJobRunner._verify_integrity_if_dag_changed": "038a0c32e065a412",
+    "DagVersion.get_latest_version": "7b24eab09be83605",
+    "DBDagBag._version_from_dag_run": "61890cc6412233e0",
 }
+_CLASSES = (SchedulerJobRunner, DagRun, Pool, DagVersion, DBDagBag)
 
 
 def misfits() -> list[str]:
@@ -32,7 +39,7 @@ def misfits() -> list[str]:
     found = []
     if __version__ not in VERSIONS:
         found.append(f"expected Airflow {' or '.join(VERSIONS)}, found {__version__}")
-    classes = {cls.__name__: cls for cls in (SchedulerJobRunner, DagRun, Pool)}
+    classes = {cls.__name__: cls for cls in _CLASSES}
     for name, expected in SOURCES.items():
         cls, _, function = name.partition(".")
         try:

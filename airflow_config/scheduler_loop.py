@@ -1,9 +1,10 @@
 """The scheduler's loop, bounded: the one module that touches Airflow's scheduler from inside.
 
 Read from Airflow 3.3.2. It has no extension point for which DagRuns a loop examines, nor for
-waking it, so seven functions of it are replaced or wrapped when the executor starts in a scheduler:
+waking it, so eight functions of it are replaced or wrapped when the executor starts in a scheduler:
 
-- `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`).
+- `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`); it is
+  repeated while there are changes (see `scheduler_passes`).
 - `DagRun.get_running_dag_runs_to_examine`: changed runs, urgent ones first (see `agenda`).
 - `SchedulerJobRunner._create_dagruns_for_dags`, `_start_queued_dagruns`: when there is something
   to create or start, and twice a second otherwise.
@@ -11,6 +12,7 @@ waking it, so seven functions of it are replaced or wrapped when the executor st
 - `SchedulerJobRunner._executable_task_instances_to_queued`, `Pool.slots_stats`: only the first
   waiting tasks are ranked, and of urgent pools only in a loop that is for urgent work
   (see `scheduler_candidates`).
+- `DagVersion.get_latest_version`: asked once for each DAG in a pass (see `scheduler_passes`).
 
 `scheduler_fit` compares the source of all that this relies on with what was read. When it differs,
 nothing is touched: the scheduler is stock, and says so as an error in its log.
@@ -27,16 +29,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.dag import DagModel
+from airflow.models.dag_version import DagVersion
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
 from airflow.utils.sqlalchemy import with_row_locks
-from airflow.utils.state import DagRunState, State
-from sqlalchemy import and_, case, exists, false, func, or_, select, tuple_
+from airflow.utils.state import DagRunState
+from sqlalchemy import and_, case, false, func, or_, select, tuple_
 
-from airflow_config.agenda import Agenda, Profile, Run
+from airflow_config import scheduler_passes
+from airflow_config.agenda import IDLE, Agenda, Profile, Run
 from airflow_config.queues import BAND
-from airflow_config.run_filters import TIMED, examinable, has_timed_tasks
+from airflow_config.run_filters import examinable, has_timed_tasks, with_nothing_to_schedule
 from airflow_config.scheduler_candidates import Candidates
 
 if TYPE_CHECKING:
@@ -59,8 +63,15 @@ LINKS = 10
 #: Candidates read per loop, and runs whose last sweep is remembered.
 _CANDIDATES, _REMEMBERED = 200, 20_000
 
-#: What ends by itself and tells so.
-_UNFINISHED = tuple(state for state in State.unfinished if state not in {None, *TIMED})
+#: What `install` put others in the place of.
+_STOCK: list[tuple[Any, str, Any]] = []
+
+
+def withdraw() -> None:
+    """Put Airflow's own functions back, as before `SchedulerLoop.install`."""
+    while _STOCK:
+        owner, name, stock = _STOCK.pop()
+        setattr(owner, name, stock)
 
 
 class SchedulerLoop:
@@ -81,7 +92,7 @@ class SchedulerLoop:
             q.name for q in fleet.queues.values() if q.priority > default.priority
         }
         self.agenda = Agenda(default.priority)
-        self._created_at = self._started_at = float("-inf")
+        self._created_at = self._started_at = self._looked_at = float("-inf")
         self._swept: dict[Run, float] = {}
         self._heard_since = wakeup.since
         self._runner: Any = None
@@ -95,32 +106,51 @@ class SchedulerLoop:
     def install(self) -> None:
         """Put the functions in their places, in this process."""
         runner: Any = SchedulerJobRunner
-        runner._do_scheduling = self._around_scheduling(runner._do_scheduling)
-        runner._create_dagruns_for_dags = self._around_creating(runner._create_dagruns_for_dags)
-        runner._start_queued_dagruns = self._around_starting(runner._start_queued_dagruns)
-        DagRun.get_running_dag_runs_to_examine = self.runs_to_examine
-        queued = DagRun.get_queued_dag_runs_to_set_running
-        DagRun.get_queued_dag_runs_to_set_running = self._around_queued(queued)
         candidates = Candidates(self._is_examined)
-        executable = runner._executable_task_instances_to_queued
-        runner._executable_task_instances_to_queued = candidates.around_queueing(executable)
-        Pool.slots_stats = staticmethod(candidates.around_pools(Pool.slots_stats))
+        for owner, name, wrap in (
+            (runner, "_do_scheduling", self._around_scheduling),
+            (runner, "_create_dagruns_for_dags", self._around_creating),
+            (runner, "_start_queued_dagruns", self._around_starting),
+            (runner, "_executable_task_instances_to_queued", candidates.around_queueing),
+            (DagRun, "get_running_dag_runs_to_examine", lambda _: self.runs_to_examine),
+            (DagRun, "get_queued_dag_runs_to_set_running", self._around_queued),
+            (Pool, "slots_stats", lambda stock: staticmethod(candidates.around_pools(stock))),
+            (DagVersion, "get_latest_version", scheduler_passes.newest_version),
+        ):
+            _STOCK.append((owner, name, owner.__dict__[name]))
+            setattr(owner, name, wrap(getattr(owner, name)))
 
     def _around_scheduling(self, stock: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(stock)
         def do_scheduling(runner: Any, session: Session) -> int:
-            agenda = self.agenda
             self._runner = runner
-            # The session has not spoken to the database yet, so it holds no connection here.
-            self._note(self._wakeup.wait(agenda.patience()))
-            agenda.begin()
-            start = time.monotonic()
-            queued = stock(runner, session)
-            if agenda.batch_pass:
-                agenda.passed(time.monotonic() - start)
-            return queued
+            once = functools.partial(self._schedule, stock, runner, session)
+            return scheduler_passes.repeat(runner, session, once)
 
         return do_scheduling
+
+    def _schedule(
+        self, stock: Callable[..., int], runner: Any, session: Session, seconds: float
+    ) -> int | None:
+        """Wait for a change and schedule; None when nothing happened and nothing is due."""
+        agenda = self.agenda
+        patience = agenda.patience()
+        # The session has not spoken to the database yet, so it holds no connection here.
+        changes = self._wakeup.wait(max(0.0, min(patience, seconds)))
+        start = time.monotonic()
+        if not changes and seconds < patience and start - self._looked_at < IDLE:
+            return None
+        self._looked_at = start
+        self._note(changes)
+        agenda.begin()
+        scheduler_passes.remember_versions(session)
+        try:
+            queued = stock(runner, session)
+        finally:
+            scheduler_passes.forget_versions(session)
+        if agenda.batch_pass:
+            agenda.passed(time.monotonic() - start)
+        return queued
 
     def _note(self, changes: list[Change]) -> None:
         self.agenda.note(changes)
@@ -284,15 +314,7 @@ class SchedulerLoop:
         }
         if not large:
             return []
-        of_run = and_(TI.dag_id == DagRun.dag_id, TI.run_id == DagRun.run_id)
-        schedulable = or_(TI.state.is_(None), TI.state.in_(TIMED))
-        rows = session.scalars(
-            select(DagRun.id).where(
-                DagRun.id.in_(large),
-                ~exists().where(of_run, schedulable),
-                exists().where(of_run, TI.state.in_(_UNFINISHED)),
-            )
-        )
+        rows = session.scalars(with_nothing_to_schedule(large))
         return [large[id_] for id_ in rows]
 
     def _locked(self, ids: list[int], session: Session) -> list[DagRun]:

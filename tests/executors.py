@@ -16,10 +16,12 @@ from airflow.executors.workloads import BundleInfo, ExecuteCallback, ExecuteTask
 from airflow.executors.workloads.callback import CallbackDTO, CallbackFetchMethod
 from airflow.executors.workloads.task import TaskInstanceDTO
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dag_version import DagVersion
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
 from airflow.providers.celery.executors import celery_executor_utils
 
+from airflow_config import scheduler_loop
 from airflow_config.executor import AirlaneExecutor
 
 #: What `start` puts others in the place of.
@@ -31,6 +33,7 @@ _REPLACED: tuple[tuple[type, str], ...] = (
     (DagRun, "get_running_dag_runs_to_examine"),
     (DagRun, "get_queued_dag_runs_to_set_running"),
     (Pool, "slots_stats"),
+    (DagVersion, "get_latest_version"),
 )
 _STOCK = {(owner, name): owner.__dict__[name] for owner, name in _REPLACED}
 
@@ -62,8 +65,7 @@ def stock_afterwards() -> Iterator[None]:
     try:
         yield
     finally:
-        for (owner, name), function in _STOCK.items():
-            setattr(owner, name, function)
+        scheduler_loop.withdraw()
 
 
 def replaced() -> list[str]:

@@ -14,7 +14,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 
 from airflow_config import executor as module
-from airflow_config import scheduler_fit, wakeup
+from airflow_config import scheduler_fit, scheduler_loop, wakeup
 from airflow_config.executor import AirlaneExecutor
 from tests.executors import celery_on, give, replaced, stock_afterwards, task_workload
 from tests.metadata_database import insert_dag, insert_run, insert_task
@@ -64,8 +64,23 @@ def test_start_bounds_the_loop_and_nothing_else_does(
     executor.heartbeat()
     assert replaced() == []
     executor.start()
-    assert len(replaced()) == 7
+    assert len(replaced()) == 8
     assert "does not bound" not in capsys.readouterr().out
+
+
+def test_a_second_start_in_one_process_bounds_the_loop_once(
+    executor: AirlaneExecutor, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    executor.start()
+    second = AirlaneExecutor(parallelism=8)
+    second.start()
+    try:
+        assert "does not bound" not in capsys.readouterr().out
+        assert len(replaced()) == 8
+    finally:
+        second.end()
+    scheduler_loop.withdraw()
+    assert replaced() == []
 
 
 def test_a_scheduler_that_was_not_read_stays_stock_and_says_so(

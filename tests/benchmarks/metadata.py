@@ -114,6 +114,11 @@ class Metadata:
             with suppress(psycopg.errors.DeadlockDetected):  # whoever calls looks again
                 self.execute(statement, arguments)
 
+    def import_errors(self) -> list[str]:
+        """Return what went wrong when the DAG files were read."""
+        found = self.rows("SELECT filename, stacktrace FROM import_error")
+        return [f"{name}: {trace}" for name, trace in found]
+
     def known_dags(self) -> set[str]:
         """Return the DAGs that a scheduler can run now."""
         return {

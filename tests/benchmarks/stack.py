@@ -182,7 +182,7 @@ class Stack(ABC):
         def read() -> bool:
             if names <= self.metadata.known_dags():
                 return True
-            if errors := self.api.import_errors():
+            if errors := self.metadata.import_errors():
                 raise BenchError(f"{self.name}: a DAG file cannot be read:\n" + "\n".join(errors))
             return False
 

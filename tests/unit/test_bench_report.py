@@ -129,12 +129,13 @@ def test_the_page_shows_every_case_and_what_is_missing(content: dict) -> None:
 
 def test_peers_stand_beside_both_stacks(content: dict) -> None:
     figures = {"n": 3, "p50": 0.02, "p95": 0.03, "max": 0.03}
-    peer = {"version": "5", "isolation": "none", "durability": "none", "note": "",
+    peer = {"version": "5", "isolation": "none", "durability": "none", "note": "as it comes",
             "chain6_idle": figures, "chain6_flood_2000": None,
             "after_kill": {"went_on": True, "seconds": 6.8}}  # fmt: skip
     page = tables.markdown({**content, "peers": {"celery": peer, "lost": {"version": None}}}, {})
-    assert "| celery 5 | 0.02 | 0.03 |  |  | yes, 6.8 s | none | none |  |" in page
-    assert "| lost |  |  |  |  |  |  |  |  |" in page
+    assert "| celery 5 | 0.02 | 0.03 |  |  | yes, 6.8 s | none | none |" in page
+    assert "| lost |  |  |  |  |  |  |  |" in page
+    assert "- celery: as it comes\n" in page
 
 
 def test_charts_are_the_same_for_the_same_figures(content: dict, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.benchmarks.peers.processes import READY
 from tests.benchmarks.peers.stack import Stack
 
 #: Seconds that one chain may take, or the submission of a whole flood.
-DEADLINE = 300
+DEADLINE = 600
 
 
 class Driver:

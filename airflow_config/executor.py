@@ -56,7 +56,16 @@ class AirlaneExecutor(CeleryExecutor):
 
         fleet = queues.load()
         self._wakeup = WakeUp(listening_connection)
-        self._capacity = Capacity(fleet, self.conf.get_mandatory_value("celery", "broker_url"))
+        broker = self.conf.get_mandatory_value("celery", "broker_url")
+        try:
+            self._capacity = Capacity(fleet, broker)
+        except ValueError:
+            self.log.error(
+                "airlane does not fit the pools to the live workers: expected a redis://, "
+                "rediss:// or unix:// address in [celery] broker_url, found %s://. "
+                "Fix: use Redis or Valkey as the broker, or set the slots of the pools by hand",
+                broker.partition("://")[0],
+            )
         # A second start in one process must not take our own functions for Airflow's.
         scheduler_loop.withdraw()
         problems = scheduler_fit.misfits()
@@ -100,7 +109,7 @@ class AirlaneExecutor(CeleryExecutor):
             for key in self._written & events.keys():
                 if events[key][0] == TaskInstanceState.QUEUED:
                     del events[key]
-            self._written.clear()
+        self._written.clear()
         return events
 
     def _send_workloads_to_celery(

@@ -98,6 +98,22 @@ def test_a_scheduler_that_was_not_read_stays_stock_and_says_so(
     assert "Fix:" in said
 
 
+@pytest.mark.parametrize("scheme", ["amqp", "sentinel", "sqs"])
+def test_with_a_broker_that_is_not_redis_it_starts_leaves_the_pools_alone_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+    executor: AirlaneExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"{scheme}://me:pass-word@127.0.0.1:1//")
+    executor.start()
+    executor.heartbeat()
+    assert replaced(), "the loop is bounded all the same"
+    said = capsys.readouterr().out
+    assert f"[celery] broker_url, found {scheme}://. Fix:" in said
+    assert "pass-word" not in said
+
+
 def test_unbounded_it_waits_in_its_heartbeat_and_returns_at_a_change(
     unbounded: AirlaneExecutor, writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +144,15 @@ def test_unbounded_it_does_not_wait_with_news_for_the_scheduler(
     give(unbounded, workload)
     unbounded.heartbeat()
     assert unbounded.event_buffer[workload.key][0] == TaskInstanceState.QUEUED
+
+
+def test_unbounded_it_remembers_nothing_of_what_it_told(unbounded: AirlaneExecutor) -> None:
+    for number in range(3):
+        workload = task_workload(f"t{number}")
+        give(unbounded, workload)
+        unbounded.heartbeat()
+        assert list(unbounded.get_event_buffer()) == [workload.key]
+    assert not unbounded._written
 
 
 def test_unbounded_it_neither_spins_nor_sleeps_for_long(

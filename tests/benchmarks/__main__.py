@@ -34,6 +34,7 @@ def main() -> int:
     try:
         content = runner.run()
     except KeyboardInterrupt:
+        report.render(runner.path)
         _say(f"make bench: interrupted; the stacks are down, what was measured is in {runner.path}")
         return 130
     for line in (*report.stage_lines(content), "", *report.lines(content)):

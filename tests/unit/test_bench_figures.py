@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.benchmarks import cpu, figures, stages, work
+from tests.benchmarks.cases import talk
 from tests.benchmarks.cases.talk import upstream
 from tests.benchmarks.cpu import CpuUse
+from tests.benchmarks.plan import Plan
 from tests.benchmarks.stages import RunTimes, StepTimes
 
 SAMPLES = st.lists(st.floats(0, 1e6), min_size=1)
@@ -101,6 +106,36 @@ def test_a_gap_begins_with_the_last_of_those_it_waits_for() -> None:
     run = RunTimes(0, 0, 40, "success", steps)
     assert upstream(run)["layer02_0"] == {"layer01_0", "layer01_1"}
     assert stages.gaps(run, upstream(run)) == [1, 2, 0.5]
+
+
+def test_runs_that_failed_or_were_late_count_as_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (StepTimes("layer00_0", 0, 0, 0, 10), StepTimes("layer01_0", 0, 0, 12, 20))
+    ends = {"a": "success", "b": "failed", "c": "running"}
+    names = iter(ends)
+
+    class Metadata:
+        def ended(self, _dag_id: str, run_id: str) -> bool:
+            return ends[run_id] != "running"
+
+        def run(self, _dag_id: str, run_id: str, called: float) -> RunTimes:
+            return RunTimes(called, 0, 30, ends[run_id], steps)
+
+    class Busy:
+        name, folder, metadata = "stock", Path(), Metadata()
+        api = SimpleNamespace(trigger=lambda _dag_id: (next(names), 0.0))
+
+    monkeypatch.setattr(talk, "_RUNS", 3)
+    monkeypatch.setattr(talk, "_STAGGER", 0)
+    monkeypatch.setattr(talk, "_DEADLINE", 0.0)
+    monkeypatch.setattr(talk.dag_files, "present", lambda *_: nullcontext())
+    meter = SimpleNamespace(read=lambda: CpuUse(1, {}, 0, 0))
+    monkeypatch.setattr(talk, "CpuMeter", lambda _folder: meter)
+    (group,) = talk.GROUPS
+    found = dict(group.measure(Busy(), Plan(False, print)))  # type: ignore[arg-type]
+    assert found["talk_gap"].samples == [2, 2]
+    assert found["talk_end_to_end"].samples == [30, 0, 0]
+    (note,) = found["talk_end_to_end"].notes
+    assert note.startswith("2 of 3 runs failed or had not ended after 0 s")
 
 
 def test_a_task_counts_by_its_part_of_the_window() -> None:

@@ -19,7 +19,7 @@ _DAG = "talk"
 _RUNS = 20
 #: Seconds between the starts of two runs.
 _STAGGER = 2
-_DEADLINE = 400.0
+_DEADLINE = 300.0
 
 
 def upstream(run: RunTimes) -> dict[str, frozenset[str]]:

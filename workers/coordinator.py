@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from airflow.sdk.execution_time.coordinator import BaseCoordinator
@@ -40,7 +40,7 @@ def runtime() -> Any | None:
 
 
 class WarmCoordinator(BaseCoordinator):
-    """Runs each task in a process of its own, forked from this one."""
+    """Runs each task in a process of its own, forked from a template of this one."""
 
     def __init__(self) -> None:
         from workers.kept_connection import Connections  # noqa: PLC0415 - see above
@@ -48,7 +48,8 @@ class WarmCoordinator(BaseCoordinator):
         self._connections = Connections()
         self._memory = {name: queue.task_memory for name, queue in queues.load().queues.items()}
         self._bundles: dict[str, Any] = {}
-        self._process = 0
+        self._template: Any = None
+        self._others: frozenset[int] = frozenset()
 
     def execute_task(
         self,
@@ -65,43 +66,57 @@ class WarmCoordinator(BaseCoordinator):
         """Run a task to its end."""
         from airflow.sdk.execution_time.supervisor import ActivitySubprocess  # noqa: PLC0415
 
+        words = {
+            "what": what,
+            "dag_rel_path": dag_rel_path,
+            "bundle_info": bundle_info,
+            "logger": logger,
+            "subprocess_logs_to_stdout": subprocess_logs_to_stdout,
+            "sentry_integration": sentry_integration,
+        }
         warm = runtime()
-        extra: dict[str, Any] = {}
-        if warm is not None:
-            client = self._connections.client_like(client)
-            memory = self._memory.get(what.queue)
-            extra = {
-                "target": partial(warm.task_main, memory),
-                "others": self._settle(),
-                "memory": memory,
-            }
+        if warm is None:
+            process = ActivitySubprocess.start(client=client, **words)
+            return self.ExecutionResult(process.wait(), process.final_state)
         try:
-            process = (warm.WarmSubprocess if warm else ActivitySubprocess).start(
-                dag_rel_path=dag_rel_path,
-                what=what,
-                client=client,
-                logger=logger,
-                bundle_info=bundle_info,
-                subprocess_logs_to_stdout=subprocess_logs_to_stdout,
-                sentry_integration=sentry_integration,
-                **extra,
-            )
+            words["client"] = self._connections.client_like(client)
+            process = self._begin(warm, words)
             exit_code = process.wait()
         except BaseException:
+            # In the midst of something: the next task gets new ones.
             self._connections.forget()
+            self._template = None
             raise
-        if warm is not None and exit_code == 0:
+        if exit_code == 0:
             self._refresh(bundle_info, os.fspath(dag_rel_path))
         return self.ExecutionResult(exit_code, process.final_state)
 
-    def _settle(self) -> frozenset[int]:
-        """Return the processes below this one that are no task's; the first time, adopt orphans."""
+    def get_ready(self) -> None:
+        """Fork what forks the processes of tasks, so that the first one need not wait for it."""
         from workers import leftovers  # noqa: PLC0415
 
-        if self._process != os.getpid():
-            leftovers.adopt()
-            self._process = os.getpid()
-        return leftovers.present()
+        warm = runtime()
+        if warm is None or (self._template is not None and self._template.owner == os.getpid()):
+            return
+        leftovers.adopt()
+        self._others = leftovers.present()
+        self._template = warm.template()
+
+    def _begin(self, warm: Any, words: dict[str, Any]) -> Any:
+        """Start a task; once more when what forks its process has ended, whyever."""
+        from workers import leftovers, spare  # noqa: PLC0415
+
+        words["memory"] = self._memory.get(words["what"].queue)
+        self.get_ready()
+        try:
+            return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)
+        except spare.LostError as error:
+            log.warning("Forking a new template of task processes: %s", error)
+        self._template.end()
+        self._template = None
+        leftovers.end(self._others)  # its spare came to this process
+        self.get_ready()
+        return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)
 
     def _refresh(self, bundle_info: Any, relative: str) -> None:
         """Parse the task's DAG file anew when it changed: its state is told, nobody waits."""
@@ -113,6 +128,9 @@ class WarmCoordinator(BaseCoordinator):
             bundle = self._bundles.get(bundle_info.name)
             if bundle is None:
                 bundle = self._bundles[bundle_info.name] = dag_warmup.find_bundle(bundle_info.name)
-            dag_warmup.refresh(bundle, relative)
+            if dag_warmup.refresh(bundle, relative) and self._template is not None:
+                self._template.end()
+                self._template = None
+                self.get_ready()
         except Exception:
             log.exception("Could not parse %s anew; its tasks start later for it", relative)

@@ -103,17 +103,19 @@ def _is_refused(finding: dag_probe.Finding, folder: Path, cache: DagCache) -> bo
     return True
 
 
-def refresh(bundle: Any, relative: str, cache: DagCache = CACHE) -> None:
-    """Parse a file anew when it changed; in a Celery process, after a task that came from it.
+def refresh(bundle: Any, relative: str, cache: DagCache = CACHE) -> bool:
+    """Parse a file anew when it changed, and tell whether that was so.
 
-    That task's process has parsed it already: the change cost no task, and costs the next ones
-    no time.
+    To be called in a Celery process, after a task that came from the file. That task's process has
+    parsed it already: the change cost no task, and costs the next ones no time.
     """
     folder = Path(bundle.path)
     path = str(Path(folder, relative))
     if not cache.wants(path):
-        return
+        return False
     (finding,) = dag_probe.probe([path], lambda path: parse(DagCache(), bundle, path))
-    if not _is_refused(finding, folder, cache):
-        parse(cache, bundle, path)
-        log.info("Parsed %s anew", relative)
+    if _is_refused(finding, folder, cache):
+        return False
+    parse(cache, bundle, path)
+    log.info("Parsed %s anew", relative)
+    return True

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -39,31 +40,26 @@ def adopt() -> bool:
 
 def present() -> frozenset[int]:
     """Return the processes below this one."""
-    if not _any_child():
-        return frozenset()
-    return frozenset(process.pid for process in _below())
+    return frozenset(_below(frozenset()))
 
 
 def end(known: frozenset[int] = frozenset(), grace: float = GRACE) -> list[str]:
     """End the processes below this one and wait for them; return the names of those that lived.
 
-    To be called when the process that should be there has ended and was waited for. Costs one
-    system call when there is nothing to do.
+    To be called when the process that should be there has ended and was waited for.
 
     Parameters
     ----------
     known
-        Those that are to be left alone.
+        Those that are to be left alone, with all that is below them.
     grace
         Seconds between the request to end and the kill.
     """
     names: dict[int, str] = {}
-    if not _any_child():
-        return []
     for number in (signal.SIGTERM, signal.SIGKILL):
         asked: set[int] = set()
         limit = time.monotonic() + grace
-        while found := [process for process in _below() if process.pid not in known]:
+        while found := _processes(_below(known)):
             left = limit - time.monotonic()
             if left <= 0:
                 break
@@ -76,16 +72,37 @@ def end(known: frozenset[int] = frozenset(), grace: float = GRACE) -> list[str]:
     return sorted(names.values())
 
 
-def _any_child() -> bool:
+def _below(known: frozenset[int]) -> list[int]:
+    """Return the processes below this one, but for those that are known and what is below them."""
+    found: list[int] = []
+    left = [os.getpid()]
+    while left:
+        for child in _children(left.pop()):
+            if child not in known and child not in found:
+                found.append(child)
+                left.append(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    # Three system calls, where `psutil` reads a file of each process of the machine.
+    threads = Path(f"/proc/{pid}/task")
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
+        lists = [(thread / "children").read_text() for thread in threads.iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        # The process has ended, or the kernel has no such file.
+        with suppress(psutil.NoSuchProcess):
+            return [child.pid for child in psutil.Process(pid).children()]
+        return []
+    return [int(child) for text in lists for child in text.split()]
 
 
-def _below() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+def _processes(pids: list[int]) -> list[psutil.Process]:
+    found = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
 
 
 def _ask(process: psutil.Process, number: signal.Signals, names: dict[int, str]) -> None:

@@ -13,9 +13,10 @@ import logging
 import time
 from collections.abc import Collection, Iterable
 
-from celery.signals import import_modules, worker_ready
+from celery.signals import import_modules, worker_process_init, worker_ready
 
 from airflow_config.queues import Fleet
+from workers import huge_pages
 
 log = logging.getLogger(__name__)
 
@@ -93,12 +94,23 @@ def connect(names: Iterable[str], queues: Collection[str] = ()) -> None:
             prepare_tasks(queues)
         except Exception:
             log.exception("Could not prepare for tasks; they start later for it")
-        freeze()
+        # It lives for ever: out of the collector's sight, children need not copy its pages.
+        gc.collect()
+        gc.freeze()
+        huge_pages.use()
         # Airflow's provider undoes it then, but children are forked later too, for those that end.
-        # Connected only now, to come after the provider's.
-        worker_ready.connect(freeze, weak=False)
+        # Connected only now, to come after the provider's. Without a collection, which would
+        # write to all pages, so that this process had its own of each (90 MB).
+        worker_ready.connect(refreeze, weak=False)
+
+    def get_ready(**_: object) -> None:
+        try:
+            get_coordinators_ready(queues)
+        except Exception:
+            log.exception("Could not prepare for tasks; the first one starts later for it")
 
     import_modules.connect(warm_up, weak=False)
+    worker_process_init.connect(get_ready, weak=False)
 
 
 def prepare_tasks(queues: Collection[str]) -> None:
@@ -116,10 +128,18 @@ def prepare_tasks(queues: Collection[str]) -> None:
     dag_warmup.warm_up(queues)
 
 
-def freeze(**_: object) -> None:
-    """Take what is there now out of the collector's sight.
+def get_coordinators_ready(queues: Collection[str]) -> None:
+    """Have the coordinators of queues prepare a Celery process for its first task."""
+    from airflow.sdk.execution_time.coordinator import get_coordinator_manager  # noqa: PLC0415
 
-    It lives for ever: children need not copy its pages to count references.
-    """
-    gc.collect()
+    from workers.coordinator import WarmCoordinator  # noqa: PLC0415
+
+    for queue in queues:
+        found = get_coordinator_manager().for_queue(queue)
+        if isinstance(found, WarmCoordinator):
+            found.get_ready()
+
+
+def refreeze(**_: object) -> None:
+    """Take what is there now out of the collector's sight."""
     gc.freeze()

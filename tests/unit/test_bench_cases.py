@@ -1,0 +1,113 @@
+"""Floods, jobs and growth on a stack that does nothing: what each yields, of which stack."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from tests.benchmarks import api
+from tests.benchmarks.cases import chains, cron, floods, growth, throughput
+from tests.benchmarks.cpu import CpuUse
+from tests.benchmarks.errors import ApiError
+from tests.benchmarks.measurement import Measurement
+from tests.benchmarks.plan import STACKS, Group, Plan
+
+GROUPS = (*chains.GROUPS, *throughput.GROUPS[1:], *floods.GROUPS, *cron.GROUPS, *growth.GROUPS)
+
+
+def stack(name: str) -> SimpleNamespace:
+    metadata = SimpleNamespace(
+        ended_tasks=lambda *_: 1_000,
+        waiting_tasks=lambda *_: 1_000,
+        # as many as there are jobs
+        number=lambda *_: len(cron.DAGS),
+        rows=lambda *_: [(0.0, 1.0)],
+    )
+    return SimpleNamespace(
+        name=name,
+        folder=Path(),
+        metadata=metadata,
+        api=SimpleNamespace(trigger=lambda *_: ("run", 0.0)),
+        clear=lambda: None,
+        await_idle=lambda: None,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0)
+
+    def passes(seconds: float) -> None:
+        assert seconds >= 0
+        clock.now += seconds
+
+    own_time = SimpleNamespace(sleep=passes, time=lambda: clock.now)
+    for module in (cron, floods, growth, throughput):
+        monkeypatch.setattr(module, "time", own_time)
+    for module in (growth, throughput):
+        meter = SimpleNamespace(read=lambda: CpuUse(1, {"dag-processor": 1.0}, 0, 0))
+        monkeypatch.setattr(module, "CpuMeter", lambda _folder, meter=meter: meter)
+
+    def chain(*_: object, **__: object) -> Measurement:
+        passes(5)
+        return Measurement([1.0])
+
+    for module in (chains, cron, floods, growth):
+        monkeypatch.setattr(module.runs, "chain", chain)
+    monkeypatch.setattr(growth.history, "repeat", lambda *_: None)
+    monkeypatch.setattr(growth.history, "add", lambda *_: None)
+    for module in (cron, growth):
+        monkeypatch.setattr(module.dag_files, "present", lambda *_: nullcontext())
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_a_group_yields_the_cases_that_it_promises(group: Group, name: str) -> None:
+    if name not in group.stacks:
+        return
+    found = [case for case, measured in group.measure(stack(name), Plan(False, print))]  # type: ignore[arg-type]
+    assert len(found) == len(set(found))
+    assert set(found) == {case.name for case in group.cases if name in case.stacks}
+
+
+def test_jobs_are_counted_in_whole_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows: list[float] = []
+
+    def rate(_stack: object, _dags: object, start: float, end: float, _length: float) -> float:
+        windows.append(end - start)
+        return 1.0
+
+    monkeypatch.setattr(cron.work, "rate", rate)
+    dict(cron.GROUPS[0].measure(stack("airlane"), Plan(False, print)))  # type: ignore[arg-type]
+    assert windows == [60, 60]
+
+
+def test_a_call_that_the_server_could_not_take_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [500, 409]
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content)["dag_run_id"])
+        return httpx.Response(answers[len(seen) - 1])
+
+    monkeypatch.setattr(api, "_PAUSE", 0)
+    client = api.Api("http://127.0.0.1:1", "token")
+    client._http = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://h")
+    run_id, _called = client.trigger("chain6")
+    # the same name: a run that was made though the answer was lost is not made twice
+    assert seen == [run_id, run_id]
+
+
+def test_a_call_that_is_wrong_is_not_made_again() -> None:
+    client = api.Api("http://127.0.0.1:1", "token")
+    refuse = httpx.MockTransport(lambda _request: httpx.Response(404, text="no such DAG"))
+    client._http = httpx.Client(transport=refuse, base_url="http://h")
+    with pytest.raises(ApiError, match="404 no such DAG"):
+        client.trigger("chain7")

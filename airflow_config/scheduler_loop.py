@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
 from airflow.utils.sqlalchemy import with_row_locks
 from airflow.utils.state import DagRunState
-from sqlalchemy import and_, case, false, func, or_, select, tuple_
+from sqlalchemy import and_, case, false, func, or_, select, true, tuple_
 
 from airflow_config import scheduler_passes
 from airflow_config.agenda import IDLE, Agenda, Profile, Run
@@ -216,8 +216,14 @@ class SchedulerLoop:
         agenda.drop(chosen)
         agenda.keep(run for run in found if run not in chosen)
         wanted = {run: found[run] for run in chosen}
-        for run in self._nothing_to_schedule(wanted, session):
-            del wanted[run]
+        due = datetime.now(UTC) - timedelta(seconds=SWEEP_ALL)
+        large = {
+            id_: run
+            for run, (id_, examined) in wanted.items()
+            if examined is not None and examined > due and agenda.is_large(run)
+        }
+        for id_ in self._nothing_to_schedule(large, session):
+            del wanted[large[id_]]
         if not wanted:
             return []
         runs = self._locked([id_ for id_, _ in wanted.values()], session)
@@ -260,16 +266,20 @@ class SchedulerLoop:
             self._swept.clear()
         now = datetime.now(UTC)
         due = max(now - timedelta(seconds=sweep), self._heard_since)
+        # There may be many runs that nobody told of: not in a pass for urgent work.
+        sweeps = self.agenda.batch_pass or not self._wakeup.listening
+        swept = and_(seen < due, true() if sweeps else false())
         timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
         rows = session.execute(
             select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen, timed)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(*examinable(), or_(told, seen.is_(None), seen < due, timed))
+            .where(*examinable(), or_(told, seen.is_(None), swept, timed))
             # What was told of is never cut off, so that what is missing is known not to run.
             .order_by(case((told, 0), else_=1), seen.nulls_first(), DagRun.run_after)
             .limit(len(changed) + _CANDIDATES)
         )
         found = {}
+        quiet: dict[int, Run] = {}
         asked = set(changed)
         whole, self._whole = self._whole, set()
         clock = time.monotonic()
@@ -281,7 +291,11 @@ class SchedulerLoop:
                 if clock - self._swept.get(run, float("-inf")) < every:
                     continue
                 self._swept[run] = clock
+                if not is_timed and examined > now - timedelta(seconds=SWEEP_ALL):
+                    quiet[id_] = run
             found[run] = (id_, examined)
+        for id_ in self._nothing_to_schedule(quiet, session):
+            del found[quiet[id_]]
         if len(self._swept) > _REMEMBERED:
             self._swept = {r: at for r, at in self._swept.items() if clock - at < sweep}
         return found
@@ -298,24 +312,13 @@ class SchedulerLoop:
         profiles = {(dag, run): Profile(weight // BAND, size) for dag, run, weight, size in rows}
         self.agenda.learn({run: profiles.get(run, Profile(0, 0)) for run in runs})
 
-    def _nothing_to_schedule(
-        self, wanted: dict[Run, tuple[int, datetime | None]], session: Session
-    ) -> list[Run]:
-        """Return large batch runs in which only running and waiting tasks are left.
+    def _nothing_to_schedule(self, runs: Collection[int], session: Session) -> list[int]:
+        """Return which of these runs have only running and waiting tasks left.
 
         An examination reads every task instance of a run. It cannot do anything before one of
         them ends and another waits for it, or all have ended.
         """
-        due = datetime.now(UTC) - timedelta(seconds=SWEEP_ALL)
-        large = {
-            id_: run
-            for run, (id_, examined) in wanted.items()
-            if examined is not None and examined > due and self.agenda.is_large(run)
-        }
-        if not large:
-            return []
-        rows = session.scalars(with_nothing_to_schedule(large))
-        return [large[id_] for id_ in rows]
+        return list(session.scalars(with_nothing_to_schedule(runs))) if runs else []
 
     def _locked(self, ids: list[int], session: Session) -> list[DagRun]:
         query = (

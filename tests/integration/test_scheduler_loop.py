@@ -147,7 +147,7 @@ def test_a_run_that_was_never_examined_needs_nobody_to_tell(
 
 @pytest.mark.parametrize(("listening", "seconds"), [(True, 16), (False, 2)])
 def test_a_change_that_nobody_told_of_is_found_later(
-    loop: SchedulerLoop, writer: Any, told: Told, listening: bool, seconds: int
+    loop: SchedulerLoop, writer: Any, told: Told, clock: Clock, listening: bool, seconds: int
 ) -> None:
     told.listening = listening
     add(writer, URGENT, "success")
@@ -155,7 +155,39 @@ def test_a_change_that_nobody_told_of_is_found_later(
     writer.execute(
         "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'", [seconds]
     )
+    clock.now += rules.GATHER
     assert examined(loop) == [URGENT]
+
+
+def test_a_sweep_leaves_runs_alone_whose_tasks_run_or_wait(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    add(writer, BATCH, "running", "scheduled", "success")
+    add(writer, URGENT, "deferred")
+    ago = "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'"
+    writer.execute(ago, [scheduler_loop.SWEEP + 1])
+    assert examined(loop) == []
+    loop._swept.clear()
+    clock.now += rules.GATHER
+    writer.execute("UPDATE task_instance SET state = NULL WHERE task_id = 't1'")
+    assert examined(loop) == [BATCH]
+    loop._swept.clear()
+    clock.now += rules.GATHER
+    writer.execute(ago, [scheduler_loop.SWEEP_ALL + 1])
+    assert sorted(examined(loop)) == [URGENT, BATCH], "for their own time-out"
+
+
+def test_a_sweep_is_for_batch_passes(
+    loop: SchedulerLoop, writer: Any, clock: Clock, told: Told
+) -> None:
+    add(writer, BATCH, None)
+    add(writer, URGENT, None)
+    assert examined(loop) == []  # a batch pass, so the next one must rest
+    writer.execute("UPDATE dag_run SET last_scheduling_decision = now() - interval '20 s'")
+    change(loop, URGENT)
+    assert examined(loop) == [URGENT]
+    clock.now += rules.IDLE
+    assert examined(loop) == [BATCH]
 
 
 def test_a_run_that_somebody_holds_is_taken_when_it_is_free(

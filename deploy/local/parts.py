@@ -155,11 +155,12 @@ def _airflow(*words: str) -> list[str]:
 
 
 def _api_server(instance: Instance) -> Part:
+    # Airflow's command, by a module that puts a short way for the calls of tasks before it.
+    program = [sys.executable, "-m", "airflow_config.execution_api_server"]
+    port = str(instance.port("api_server"))
     return Part(
         name="api-server",
-        words=_airflow(
-            *("api-server", "--host", "127.0.0.1", "--port", str(instance.port("api_server")))
-        ),
+        words=[*program, "api-server", "--host", "127.0.0.1", "--port", port],
         environment=instance.environment("api-server", "control"),
         ready=_when(probes.api_server_answers, instance.api_url),
         stage=1,

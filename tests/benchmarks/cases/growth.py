@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 from tests.benchmarks import dag_files, history, runs
 from tests.benchmarks.cpu import CpuMeter
@@ -123,14 +124,26 @@ def _old(stack: Stack, plan: Plan) -> Results:
         yield name, runs.chain(stack, plan, "chain6", _IDLE_COUNT, warm=False)
 
 
+def _have_been_read(stack: Stack, since: float, total: int) -> bool:
+    """Say whether so many DAG files have been read since a moment."""
+    query = (
+        "SELECT count(*) FROM dag WHERE dag_id LIKE 'file\\_%%' "
+        "AND last_parsed_time > to_timestamp(%s)"
+    )
+    return stack.metadata.number(query, (since,)) >= total
+
+
 def _files(stack: Stack, plan: Plan) -> Results:
     with ExitStack() as there:
         before = 0
         for total, name in _steps(_FILES, stack):
             more = dag_files.names("file", total)[before:]
+            came = time.time()
             there.enter_context(dag_files.present(stack, more, None))
             before = total
-            time.sleep(5)  # the first reading of all is over
+            # a DAG processor that has started reads those that were there anew, too
+            await_true(partial(_have_been_read, stack, came, total), _DEADLINE, "all to be read")
+            time.sleep(5)  # what is left of the first reading
             meter = CpuMeter(stack.folder)
             time.sleep(plan.seconds(15, 10))
             use = meter.read()

@@ -114,6 +114,10 @@ class AirlaneExecutor(CeleryExecutor):
             for key in self._written & events.keys():
                 if events[key][0] == TaskInstanceState.QUEUED:
                     del events[key]
+            # Not at the top: Airflow's models are not there yet when its settings read this.
+            from airflow_config.executor_events import drop_known  # noqa: PLC0415
+
+            drop_known(events)
         self._written.clear()
         return events
 

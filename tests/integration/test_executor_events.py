@@ -12,6 +12,7 @@ from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.session import create_session
 from airflow.utils.state import State, TaskInstanceState
 
+from airflow_config.executor import AirlaneExecutor
 from airflow_config.executor_events import drop_known
 from tests.metadata_database import insert_dag, insert_run, insert_task
 
@@ -70,6 +71,19 @@ def test_airflow_does_nothing_for_what_is_dropped(
         SchedulerJobRunner.process_executor_events(executor, 1, None, session)
     assert rows(writer) == before
     assert writer.execute("SELECT count(*) FROM log").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_the_executor_of_a_bounded_scheduler_leaves_out_what_is_known(
+    writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, bounded: bool
+) -> None:
+    executor = AirlaneExecutor(parallelism=1)
+    monkeypatch.setattr(executor, "_bounded", bounded)
+    executor.fail(key("success"))
+    executor.fail(key("running"))
+    told = [key("running")] if bounded else [key("success"), key("running")]
+    assert list(executor.get_event_buffer()) == told
+    assert not executor.get_event_buffer()
 
 
 def test_what_is_not_an_end_is_left_alone(writer: psycopg.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,23 @@ def add(uses: Iterable[CpuUse]) -> CpuUse:
     return CpuUse(elapsed, parts, foreign, own)
 
 
+def _processes(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """Yield the processes of a stack, each with the name of its part.
+
+    A process that has none in its environment belongs to the part of its nearest ancestor that
+    has: PostgreSQL's write what they do over theirs.
+    """
+    parts = {p.pid: leftovers.part_of(p) or "unknown" for p in leftovers.find(folder)}
+    processes = list(psutil.process_iter(["ppid"]))
+    parents = {p.pid: p.info["ppid"] for p in processes}
+    for process in processes:
+        pid = process.pid
+        while pid and pid not in parts:
+            pid = parents.get(pid)
+        if pid:
+            yield process, parts[pid]
+
+
 class CpuMeter:
     """Measures from its making on.
 
@@ -70,9 +87,8 @@ class CpuMeter:
 
     def _look(self) -> tuple[float, dict[str, float], float, float]:
         parts: dict[str, float] = {}
-        for process in leftovers.find(self._folder):
+        for process, name in _processes(self._folder):
             try:
-                name = leftovers.part_of(process) or "unknown"
                 times = process.cpu_times()
             except psutil.Error:
                 continue

@@ -89,18 +89,7 @@ def misfits(middlewares: Iterable[str] = ()) -> list[str]:
     found = []
     if __version__ not in VERSIONS:
         found.append(f"expected Airflow {' or '.join(VERSIONS)}, found {__version__}")
-    for name, expected in SOURCES.items():
-        module, _, path = name.partition(".")
-        try:
-            thing = _MODULES[module]
-            for part in path.split("."):
-                thing = getattr(thing, part)
-            digest = sources.digest(thing)
-        except (AttributeError, OSError, TypeError) as error:
-            found.append(f"{name}: {error}")
-            continue
-        if digest != expected:
-            found.append(f"{name}: expected source {expected}, found {digest}")
+    found += sources.differences(SOURCES, _MODULES)
     if bundle.head_version.changes:
         found.append("expected the newest version of the API to be its head, found changes")
     # What of this installation the short way would go past:

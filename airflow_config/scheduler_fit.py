@@ -39,14 +39,5 @@ def misfits() -> list[str]:
     found = []
     if __version__ not in VERSIONS:
         found.append(f"expected Airflow {' or '.join(VERSIONS)}, found {__version__}")
-    classes = {cls.__name__: cls for cls in _CLASSES}
-    for name, expected in SOURCES.items():
-        cls, _, function = name.partition(".")
-        try:
-            digest = sources.digest(getattr(classes[cls], function))
-        except (AttributeError, OSError, TypeError) as error:
-            found.append(f"{name}: {error}")
-            continue
-        if digest != expected:
-            found.append(f"{name}: expected source {expected}, found {digest}")
+    found += sources.differences(SOURCES, {cls.__name__: cls for cls in _CLASSES})
     return found

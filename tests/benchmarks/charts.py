@@ -22,7 +22,7 @@ _URGENT = {
 }
 _GROWTH = {
     "growth_waiting": ("waiting batch tasks", ("0", "1k", "5k", "20k")),
-    "growth_runs": ("running DagRuns", ("10", "100", "1000")),
+    "growth_runs": ("running DagRuns", ("0", "10", "100", "1000")),
     "growth_db": ("old task instances in the database", ("0", "100k", "1m")),
 }
 _LONG = {"1k": "1,000", "5k": "5,000", "20k": "20,000", "1000": "1,000", "100k": "100,000",

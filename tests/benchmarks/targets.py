@@ -28,6 +28,13 @@ _LOADS = {
     "growth_runs_1000": "1,000 running DagRuns",
     "growth_db_1m": "1,000,000 old task instances",
 }
+#: Where airlane was measured idle right beside them.
+_IDLE = {
+    **{case: f"chain6_idle_beside_{case.rpartition('_')[2]}" for case in _FLOODS},
+    "growth_waiting_20k": "growth_waiting_0",
+    "growth_runs_1000": "growth_runs_0",
+    "growth_db_1m": "growth_db_0",
+}
 
 
 @dataclass(frozen=True)
@@ -135,20 +142,29 @@ def _faster(known: _Known) -> Iterator[Target]:
 
 
 def _steady(known: _Known) -> Iterator[Target]:
-    """Beside floods and whatever grows, against airlane's own idle p95."""
-    idle = known.get("chain6_idle", "airlane", "p95")
+    """Beside floods and whatever grows, against airlane's own idle p95.
+
+    That of right beside it where there is one: a machine drifts through the hour of a benchmark.
+    """
+    whole = known.get("chain6_idle", "airlane", "p95")
     for case, load in _LOADS.items():
         p95 = known.get(case, "airlane", "p95")
+        near = _IDLE.get(case, "")
+        beside = known.get(near, "airlane", "p95")
+        idle = beside or whole
         if not idle or not p95:
             continue
         loads = (known.detail(case, f"{who}_cpu") for who in ("stack", "benchmark", "foreign"))
         full = sum(load or 0 for load in loads) >= _FULL * known.cores
         most = 1.5 if case in _FLOODS and full else 1.25
+        measured = f"{p95 / idle:.2f} x its own idle p95"
+        if beside and whole:
+            measured += f" beside it ({p95 / whole:.2f} x `chain6_idle`'s)"
         yield known.target(
             f"6 trivial tasks, {load}, p95",
-            (case, "chain6_idle"),
+            (case, near if beside else "chain6_idle"),
             figure="p95",
-            measured=f"{p95 / idle:.2f} x its own idle p95",
+            measured=measured,
             target=f"<= {most} x" + (" (the load fills the CPU)" if most > 1.25 else ""),
             met=p95 <= most * idle,
         )

@@ -20,12 +20,16 @@ from tests.benchmarks.plan import STACKS, Group, Plan
 GROUPS = (*chains.GROUPS, *throughput.GROUPS[1:], *floods.GROUPS, *cron.GROUPS, *growth.GROUPS)
 
 
+def number(query: str, *_: object) -> int:
+    """Return what is awaited: as many tasks, files or jobs as there are, busy slots."""
+    return 5_000 if "'work'" in query or "file" in query else len(cron.DAGS)
+
+
 def stack(name: str) -> SimpleNamespace:
     metadata = SimpleNamespace(
         ended_tasks=lambda *_: 1_000,
         waiting_tasks=lambda *_: 1_000,
-        # as many as there are jobs, and more than there are files
-        number=lambda query, *_: 1_000 if "file" in query else len(cron.DAGS),
+        number=number,
         rows=lambda *_: [(0.0, 1.0)],
     )
     return SimpleNamespace(
@@ -49,6 +53,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     own_time = SimpleNamespace(sleep=passes, time=lambda: clock.now)
     for module in (cron, floods, growth, throughput):
         monkeypatch.setattr(module, "time", own_time)
+    monkeypatch.setattr(floods.flow, "await_steady", lambda *_: [])
     for module in (growth, throughput):
         meter = SimpleNamespace(read=lambda: CpuUse(1, {"dag-processor": 1.0}, 0, 0))
         monkeypatch.setattr(module, "CpuMeter", lambda _folder, meter=meter: meter)
@@ -111,3 +116,30 @@ def test_a_call_that_is_wrong_is_not_made_again() -> None:
     client._http = httpx.Client(transport=refuse, base_url="http://h")
     with pytest.raises(ApiError, match="404 no such DAG"):
         client.trigger("chain7")
+
+
+@pytest.mark.parametrize("flood", floods.GROUPS, ids=lambda group: group.name)
+def test_a_flood_is_measured_beside_urgent_work_first_then_alone_and_idle_on_both_sides(
+    flood: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def chain(*_: object, **options: object) -> Measurement:
+        done.append("chains beside it" if "still" in options else "idle chains")
+        return Measurement([1.0])
+
+    def rate(*_: object) -> float:
+        done.append("its pace")
+        return 1.0
+
+    monkeypatch.setattr(floods.runs, "chain", chain)
+    monkeypatch.setattr(floods.work, "rate", rate)
+    monkeypatch.setattr(floods.flow, "await_steady", lambda *_: done.append("flows") or ["odd"])
+    one = stack("airlane")
+    one.clear = lambda: done.append("cleared")
+    found = dict(flood.measure(one, Plan(False, print)))  # type: ignore[arg-type]
+    assert done == ["idle chains", "flows", "chains beside it", "its pace", "its pace", "cleared",
+                    "idle chains"]  # fmt: skip
+    (idle,) = (name for name in found if name.startswith("chain6_idle_beside_"))
+    assert len(found[idle].samples) == 2
+    assert all(found[name].notes == ["odd"] for name in found if name != idle)

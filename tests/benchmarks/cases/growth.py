@@ -21,9 +21,11 @@ _DEADLINE = 240
 #: Seconds after which slots that are busy mean a load that flows.
 _SETTLE = 8
 #: Seconds after which a chain beside a backlog is given up; it then counts as that long.
-_LIMIT = 120
-_COUNT = Count(stock=1, airlane=6, quick_stock=1, quick_airlane=3, seconds=60)
-_IDLE_COUNT = Count(stock=2, airlane=8, quick_stock=1, quick_airlane=3, seconds=60)
+_LIMIT = 90
+#: The sizes between: they show a line.
+_COUNT = Count(stock=1, airlane=8, quick_stock=1, quick_airlane=3, seconds=60)
+#: None and the most: they are judged by their p95.
+_ENDS = Count(stock=1, airlane=16, quick_stock=1, quick_airlane=5, seconds=60)
 
 
 _Cases = dict[int, Case]
@@ -60,7 +62,7 @@ _WAITING = _cases(
     (0, 1_000, 5_000, 20_000),
     stock=20_000,
 )
-_RUNNING = _cases("growth_runs", f"{_CHAIN}{{}} running DagRuns", (10, 100, 1_000), stock=1_000)
+_RUNNING = _cases("growth_runs", f"{_CHAIN}{{}} running DagRuns", (0, 10, 100, 1_000), stock=1_000)
 _OLD = _cases(
     "growth_db",
     f"{_CHAIN}{{}} old task instances in the database",
@@ -77,6 +79,10 @@ def _steps(cases: _Cases, stack: Stack) -> Iterator[tuple[int, str]]:
     for size, case in cases.items():
         if stack.name in case.stacks:
             yield size, case.name
+
+
+def _count(cases: _Cases, size: int) -> Count:
+    return _ENDS if size in (0, max(cases)) else _COUNT
 
 
 def _ensure_runs(stack: Stack, dag_id: str, total: int, there: int) -> None:
@@ -102,7 +108,7 @@ def _beside(stack: Stack, plan: Plan, cases: _Cases, dag_id: str, tasks: int) ->
     for total, name in _steps(cases, stack):
         _ensure_runs(stack, dag_id, total // tasks, there)
         there = total // tasks
-        count = _COUNT if total else _IDLE_COUNT
+        count = _count(cases, total)
         yield name, runs.chain(stack, plan, "chain6", count, warm=not total, limit=_LIMIT)
     stack.clear()
 
@@ -121,7 +127,8 @@ def _old(stack: Stack, plan: Plan) -> Results:
         if total > there:
             history.add(stack.metadata, "chain6", total - there)
             there = total
-        yield name, runs.chain(stack, plan, "chain6", _IDLE_COUNT, warm=False)
+        count = _count(_OLD, total)
+        yield name, runs.chain(stack, plan, "chain6", count, warm=False)
 
 
 def _have_been_read(stack: Stack, since: float, total: int) -> bool:
@@ -154,10 +161,11 @@ def _files(stack: Stack, plan: Plan) -> Results:
 GROUPS = tuple(
     Group(name, tuple(cases.values()), measure, cost, rounds=1, warm=name == "growth_db")
     for name, cases, measure, cost in (
-        ("growth_waiting", _WAITING, _waiting, Cost(stock=120, airlane=85)),
-        ("growth_runs", _RUNNING, _running, Cost(stock=120, airlane=70)),
-        ("growth_files", _FILES, _files, Cost(stock=0, airlane=135)),
-        # the last: what it puts into the database stays there
-        ("growth_db", _OLD, _old, Cost(stock=70, airlane=85)),
+        ("growth_waiting", _WAITING, _waiting, Cost(stock=99, airlane=98)),
+        ("growth_runs", _RUNNING, _running, Cost(stock=103, airlane=88)),
+        # the last chains: what it puts into the database stays there
+        ("growth_db", _OLD, _old, Cost(stock=53, airlane=90)),
+        # after all chains: when the files go, the DAG processor reads what is left anew
+        ("growth_files", _FILES, _files, Cost(stock=0, airlane=159)),
     )
 )

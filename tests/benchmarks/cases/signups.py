@@ -16,7 +16,7 @@ from tests.benchmarks.plan import Case, Cost, Count, Group, Plan, Results
 from tests.benchmarks.product import AirlaneStack
 from tests.benchmarks.stack import Stack, await_true
 
-_COUNT = Count(stock=4, airlane=12, quick_stock=3, quick_airlane=8, seconds=120)
+_COUNT = Count(stock=3, airlane=12, quick_stock=3, quick_airlane=8, seconds=120)
 _DEADLINE = 180
 #: Applicants of the demo's data.
 _PEOPLE = 1000
@@ -170,7 +170,7 @@ GROUPS = (
             ),
         ),
         _first_task,
-        Cost(stock=39, airlane=48),
+        Cost(stock=29, airlane=23),
         rounds=1,
     ),
     Group(
@@ -193,7 +193,7 @@ GROUPS = (
             ),
         ),
         _sustained,
-        Cost(stock=0, airlane=72),
+        Cost(stock=0, airlane=63),
         rounds=1,
     ),
 )

@@ -19,7 +19,7 @@ _DAG = "talk"
 _RUNS = 20
 #: Seconds between the starts of two runs.
 _STAGGER = 2
-_DEADLINE = 300.0
+_DEADLINE = 240.0
 
 
 def upstream(run: RunTimes) -> dict[str, frozenset[str]]:
@@ -80,7 +80,7 @@ GROUPS = (
             Case("talk_end_to_end", "The talk's load: a run of 40 tasks, 12 deep"),
         ),
         _measure,
-        Cost(stock=240, airlane=235),
+        Cost(stock=440, airlane=268),
         rounds=1,
         warm=False,
         layout=WIDE,

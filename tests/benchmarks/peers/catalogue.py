@@ -13,8 +13,9 @@ PEERS: dict[str, Peer] = {
         procrastinate.FAST,
         dbos.PEER,
         dbos.FAST,
+        dagster.PEER,
+        # the slowest last: what is interrupted has lost least
         prefect.PEER,
         prefect.FAST,
-        dagster.PEER,
     )
 }

@@ -20,7 +20,7 @@ from tests.benchmarks.peers.stack import Stack
 STEPS = 6
 
 #: That a whole benchmark takes for all peers, on two cores, their environments made already.
-MINUTES = 10
+MINUTES = 12.5
 
 #: Tasks of the flood, and seconds that each of them sleeps.
 FLOOD, NAP = 2000, 10

@@ -8,6 +8,8 @@ limits of DAGs and tasks, executors, the order) stays Airflow's.
 The hook is SQLAlchemy's `do_orm_execute`, set while that function runs. Its result is the one of
 the whole query, but for which of equal priority comes first: when the candidates give too few
 tasks, or one of less priority than the last candidate of a pool that has more, it takes more.
+
+Before all this comes `scheduler_shortcut`: when all that waits can go, nothing need be ranked.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from airflow.ti_deps.dependencies_states import EXECUTION_STATES
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import ARRAY, Uuid, any_, event, literal, text
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+
+from airflow_config import scheduler_shortcut
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -124,12 +128,19 @@ class Candidates:
         self._examined = examined
         self._search: Search | None = None
         self._whole_at = time.monotonic()
+        #: All pools, as of the last time that Airflow read them.
+        self._pools: frozenset[str] = frozenset()
 
     def around_queueing(self, stock: Callable[..., list[TI]]) -> Callable[..., list[TI]]:
         """Wrap `SchedulerJobRunner._executable_task_instances_to_queued`."""
 
         @functools.wraps(stock)
         def executable(runner: Any, max_tis: int, session: Session) -> list[TI]:
+            examined = {pool for pool in self._pools if self._examined(pool)}
+            if examined and not (examined == self._pools and self._whole_is_due()):
+                tasks = scheduler_shortcut.queue(runner, max_tis, session, self._pools, examined)
+                if tasks is not None:
+                    return tasks
             self._search = Search(max_tis)
             event.listen(session, "do_orm_execute", self._on_execute)
             try:
@@ -152,6 +163,7 @@ class Candidates:
             search.counting = True
             pools = stock(*args, **kwargs)
             search.counting = False
+            self._pools = frozenset(pools)
             for name, stats in pools.items():
                 if not self._examined(name):
                     stats["open"] = 0
@@ -161,15 +173,17 @@ class Candidates:
 
         return slots_stats
 
+    def _whole_is_due(self) -> bool:
+        return time.monotonic() - self._whole_at >= WHOLE
+
     def _begin(self, pools: dict[str, Any], session: Session) -> None:
         search = self._search
         assert search is not None  # noqa: S101 - for the type checker
         search.open(pools)
         if not search.pools:
             return
-        now = time.monotonic()
-        if len(search.pools) == len(pools) and now - self._whole_at >= WHOLE:
-            self._whole_at = now
+        if len(search.pools) == len(pools) and self._whole_is_due():
+            self._whole_at = time.monotonic()
             search.whole = True
             return
         search.look(session)

@@ -40,6 +40,9 @@ def transport_options(worker_class: str | None) -> dict[str, Any]:
 #: Tasks after which a Celery process is replaced by a new one.
 TASKS_PER_CHILD = 1_000
 
+#: Seconds after which it is, whichever comes first; up to a quarter more.
+SECONDS_PER_CHILD = 6 * 3600
+
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
     "broker_transport_options": {
@@ -63,5 +66,8 @@ CELERY_CONFIG: dict[str, Any] = {
 arguments.connect()
 registry.connect(WORKER_CLASS)
 if WORKER_CLASS is not None:
+    from workers import aging_pool  # only a worker has a pool
+
+    CELERY_CONFIG["worker_pool"] = aging_pool.pool(SECONDS_PER_CHILD)
     _fleet = queues.load()
     preload.connect(preload.wanted(_fleet, WORKER_CLASS), _fleet.consumes(WORKER_CLASS))

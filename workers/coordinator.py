@@ -25,7 +25,7 @@ def runtime() -> Any | None:
     try:
         from workers import task_runtime  # noqa: PLC0415 - it may not fit
 
-        misfits = list(task_runtime.misfits())
+        misfits = task_runtime.misfits()
     except Exception as error:
         misfits = [f"{type(error).__name__}: {error}"]
     if not misfits:
@@ -112,11 +112,17 @@ class WarmCoordinator(BaseCoordinator):
             return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)
         except spare.LostError as error:
             log.warning("Forking a new template of task processes: %s", error)
+        self._renew()
+        return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)
+
+    def _renew(self) -> None:
+        """Have another template fork the next tasks' processes; to be called between two tasks."""
+        from workers import leftovers  # noqa: PLC0415
+
         self._template.end()
         self._template = None
-        leftovers.end(self._others)  # its spare came to this process
+        leftovers.end(self._others)  # its spare comes to this process
         self.get_ready()
-        return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)
 
     def _refresh(self, bundle_info: Any, relative: str) -> None:
         """Parse the task's DAG file anew when it changed: its state is told, nobody waits."""
@@ -129,8 +135,6 @@ class WarmCoordinator(BaseCoordinator):
             if bundle is None:
                 bundle = self._bundles[bundle_info.name] = dag_warmup.find_bundle(bundle_info.name)
             if dag_warmup.refresh(bundle, relative) and self._template is not None:
-                self._template.end()
-                self._template = None
-                self.get_ready()
+                self._renew()
         except Exception:
             log.exception("Could not parse %s anew; its tasks start later for it", relative)

@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib
 import json
 import logging
-import operator
 import os
 import signal
 import socket
@@ -38,7 +36,8 @@ import attrs
 import msgspec
 import structlog
 from airflow.dag_processing import dagbag
-from airflow.sdk.execution_time import comms, supervisor, task_runner
+from airflow.sdk.api import client
+from airflow.sdk.execution_time import comms, coordinator, supervisor, task_runner
 from pydantic import JsonValue, TypeAdapter
 
 from airflow_config import sources
@@ -46,44 +45,37 @@ from workers import leftovers, memory
 from workers.dag_cache import CACHE
 from workers.spare import Nursery, Spare, Template
 
-#: The version that this was read from.
-AIRFLOW = "3.3.2"
-
-#: What is overridden, called or replaced -> the first digits of its source's SHA-256.
+#: What of Airflow 3.3.2 is overridden, called or replaced -> digits of its source's SHA-256.
 RELIED_ON = {
-    "airflow.sdk.execution_time.supervisor": {
-        "WatchedSubprocess.start": "bf0ee2e40b8558a6",
-        "WatchedSubprocess._register_pipe_readers": "9b3d202845e34a9c",
-        "WatchedSubprocess._service_subprocess": "42a762c7c8aa4ea5",
-        "WatchedSubprocess._check_subprocess_exit": "dc039d1f36e9b6cd",
-        "ActivitySubprocess.start": "3b7c00d9ab984ddf",
-        "ActivitySubprocess._on_child_started": "c1810e9d6d095987",
-        "ActivitySubprocess.wait": "45b8879d9105584e",
-        "ActivitySubprocess._monitor_subprocess": "02685b2380deaafd",
-        "ActivitySubprocess._send_heartbeat_if_needed": "31f8f8772b8c6096",
-        "ProcessTracker": "d67a2459ec5efd9e",
-        "_make_process_nondumpable": "32b1b14134b8200e",
-        "_reopen_std_io_handles": "d9f1367a00b6a0b8",
-        "block_orm_access": "6d9e62d4fe81f69e",
-        "_configure_logs_over_json_channel": "6498da8a7e3cac0b",
-        "_ensure_client": "3711d4790eaf3ac4",
-        "_fork_main": "7b7b028048040028",
-        "_subprocess_main": "45100c9be7e68f4e",
-    },
-    "airflow.sdk.execution_time.coordinator": {
-        "_PythonCoordinator.execute_task": "7b10d871f3fd5113"
-    },
-    "airflow.sdk.execution_time.task_runner": {
-        "parse": "69cedeb5764ac5c6",
-        "main": "0944cb72c80b86d9",
-        "_serialize_rendered_fields": "cacd37ff4beb125c",
-    },
-    "airflow.sdk.execution_time.comms": {"CommsDecoder": "93919e4dc0bba905"},
-    "airflow.dag_processing.dagbag": {"BundleDagBag": "36e356c259427057"},
-    "airflow.sdk.api.client": {
-        "Client.__init__": "adc3cc37f7643936",
-        "BearerAuth": "b781574998d1ffd8",
-    },
+    "supervisor.WatchedSubprocess.start": "bf0ee2e40b8558a6",
+    "supervisor.WatchedSubprocess._register_pipe_readers": "9b3d202845e34a9c",
+    "supervisor.WatchedSubprocess._service_subprocess": "42a762c7c8aa4ea5",
+    "supervisor.WatchedSubprocess._check_subprocess_exit": "dc039d1f36e9b6cd",
+    "supervisor.ActivitySubprocess.start": "3b7c00d9ab984ddf",
+    "supervisor.ActivitySubprocess._on_child_started": "c1810e9d6d095987",
+    "supervisor.ActivitySubprocess.wait": "45b8879d9105584e",
+    "supervisor.ActivitySubprocess._monitor_subprocess": "02685b2380deaafd",
+    "supervisor.ActivitySubprocess._send_heartbeat_if_needed": "31f8f8772b8c6096",
+    "supervisor.ProcessTracker": "d67a2459ec5efd9e",
+    "supervisor._make_process_nondumpable": "32b1b14134b8200e",
+    "supervisor._reopen_std_io_handles": "d9f1367a00b6a0b8",
+    "supervisor.block_orm_access": "6d9e62d4fe81f69e",
+    "supervisor._configure_logs_over_json_channel": "6498da8a7e3cac0b",
+    "supervisor._ensure_client": "3711d4790eaf3ac4",
+    "supervisor._fork_main": "7b7b028048040028",
+    "supervisor._subprocess_main": "45100c9be7e68f4e",
+    "coordinator._PythonCoordinator.execute_task": "7b10d871f3fd5113",
+    "task_runner.parse": "69cedeb5764ac5c6",
+    "task_runner.main": "0944cb72c80b86d9",
+    "task_runner._serialize_rendered_fields": "cacd37ff4beb125c",
+    "comms.CommsDecoder": "93919e4dc0bba905",
+    "dagbag.BundleDagBag": "36e356c259427057",
+    "client.Client.__init__": "adc3cc37f7643936",
+    "client.BearerAuth": "b781574998d1ffd8",
+}
+_OWNERS = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (supervisor, coordinator, task_runner, comms, dagbag, client)
 }
 
 _STOCK_CONFIGURE_LOGS = supervisor._configure_logs_over_json_channel
@@ -91,25 +83,10 @@ _FRAMES = msgspec.msgpack.Decoder(comms._ResponseFrame)
 _ADAPTERS: list[tuple[Any, TypeAdapter[Any]]] = []
 
 
-def digest(module: str, name: str) -> str:
-    """Return the first digits of the SHA-256 of a definition's source."""
-    found = operator.attrgetter(name)(importlib.import_module(module))
-    return sources.digest(found)
-
-
-def misfits() -> Iterator[str]:
-    """Yield what differs from the Airflow that this module was read from."""
-    if not hasattr(os, "pidfd_open"):
-        yield "os.pidfd_open: this system has none"
-    for module, names in RELIED_ON.items():
-        for name, expected in names.items():
-            try:
-                found = digest(module, name)
-            except (ImportError, AttributeError, OSError, TypeError) as error:
-                yield f"{module}.{name}: {type(error).__name__}: {error}"
-                continue
-            if found != expected:
-                yield f"{module}.{name}: expected source {expected} of {AIRFLOW}, found {found}"
+def misfits() -> list[str]:
+    """Return what differs from the Airflow that this module was read from."""
+    found = [] if hasattr(os, "pidfd_open") else ["os.pidfd_open: this system has none"]
+    return found + sources.differences(RELIED_ON, _OWNERS)
 
 
 class _End:

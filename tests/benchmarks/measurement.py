@@ -58,8 +58,7 @@ class Measurement:
                 found["cpu_per_task"] = {
                     name: round(seconds / self.tasks, 5) for name, seconds in use.parts.items()
                 }
-            else:
-                found["cpu"] = {k: round(v / use.elapsed, 4) for k, v in use.parts.items()}
+            found["cpu"] = {k: round(v / use.elapsed, 4) for k, v in use.parts.items()}
         if self.notes:
             found["notes"] = self.notes
         return found

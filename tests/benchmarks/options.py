@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import estimate
+from tests.benchmarks import estimate, floor
 from tests.benchmarks.peers.chain import MINUTES as PEER_MINUTES
 from tests.benchmarks.plan import STACKS, Group
 
@@ -30,6 +30,9 @@ class Options:
         The results file.
     peers
         Measure other programs too; a whole benchmark does.
+    floor
+        Measure what the steps of a task cost by themselves too; a whole benchmark does. Without
+        `cases` or `peers` nothing else.
     render
         A results file to write the page and the charts of, without measuring.
     """
@@ -40,12 +43,14 @@ class Options:
     home: Path | None = None
     out: Path | None = None
     peers: bool = False
+    floor: bool = False
     render: Path | None = None
 
     @property
     def whole(self) -> bool:
         """Whether everything is measured, as results that are kept must be."""
-        return not self.quick and not self.cases and self.stacks == STACKS
+        full = not self.quick and not self.cases and not self.floor
+        return full and self.stacks == STACKS
 
 
 def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
@@ -66,6 +71,11 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
     parser.add_argument(
         "--peers", action="store_true", help="other programs too, as when everything is measured"
     )
+    parser.add_argument(
+        "--floor",
+        action="store_true",
+        help="only what the steps of a task cost by themselves, or that beside each --case",
+    )
     parser.add_argument("--list", action="store_true", help="show the cases and end")
     parser.add_argument(
         "--render", type=Path, metavar="FILE", help="only write a results file's page and charts"
@@ -84,6 +94,7 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
         home=found.home.resolve() if found.home else None,
         out=found.out.resolve() if found.out else None,
         peers=found.peers,
+        floor=found.floor,
         render=found.render,
     )
 
@@ -94,18 +105,20 @@ def listing(groups: Sequence[Group]) -> list[str]:
     total = estimate.of_starts(groups, STACKS)
     for group in groups:
         seconds = estimate.of_group(group, STACKS, group.rounds, quick=False)
-        total += seconds
+        total += seconds if group.whole else 0
         # the cases of a group are measured together
         shown = f"{seconds / 60:.1f}"
         for case in group.cases:
-            mark = "quick" if group.quick else ""
+            mark = ("quick" if group.quick else "") if group.whole else "alone"
             alone = "" if case.stacks == STACKS else f", {case.stacks[0]} alone"
             found.append(f"{shown:>7}  {mark:5}  {case.name:30} {case.title} [{case.unit}{alone}]")
             shown = "with ^"
     found += [
         f"{estimate.of_starts(groups, STACKS) / 60:>7.1f}         starting and stopping the stacks",
         f"{PEER_MINUTES:>7.1f}         --peers",
-        f"{total / 60 + PEER_MINUTES:>7.0f}         all of it, on two cores",
+        f"{floor.SECONDS / 60:>7.1f}         --floor",
+        f"{(total + floor.SECONDS) / 60 + PEER_MINUTES:>7.0f}         all of it, on two cores; "
+        "without what is marked `alone`, which --case measures",
     ]
     return found
 
@@ -119,8 +132,10 @@ def chosen(options: Options, groups: Sequence[Group]) -> list[Group]:
     """Return the groups to measure, those of one layout together: a change needs a restart."""
     if options.cases:
         found = [g for g in groups if any(c.name in options.cases for c in g.cases)]
+    elif options.floor:
+        found = []
     else:
-        found = [g for g in groups if g.quick or not options.quick]
+        found = [g for g in groups if g.whole and (g.quick or not options.quick)]
     found = [g for g in found if any(name in options.stacks for name in g.stacks)]
     layouts = list(dict.fromkeys(group.layout.name for group in found))
     return sorted(found, key=lambda group: layouts.index(group.layout.name))

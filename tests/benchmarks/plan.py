@@ -132,6 +132,8 @@ class Group:
     warm
         Begin a turn with a chain that does not count. A turn whose load takes a while to build up
         does without: what a rest has made late is caught up on meanwhile.
+    whole
+        Belongs to a whole benchmark; otherwise only `--case` measures it.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Group:
     quick: int = 0
     layout: Layout = STANDARD
     warm: bool = True
+    whole: bool = True
 
     @property
     def stacks(self) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def document(
     about: Mapping[str, Any],
     errors: Iterable[str] = (),
     peers: Mapping[str, Any] | None = None,
+    floor: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the whole results file.
 
@@ -122,6 +123,8 @@ def document(
         What could not be measured, and why.
     peers
         Figures of other programs, when they were measured too.
+    floor
+        What the steps of a task cost by themselves, when that was measured.
     """
     return {
         "machine": machine(),
@@ -134,6 +137,7 @@ def document(
         },
         "errors": list(errors),
         "peers": dict(peers or {}),
+        "floor": dict(floor or {}),
     }
 
 

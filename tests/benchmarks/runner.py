@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from deploy.local import leftovers
-from tests.benchmarks import estimate, runs
+from tests.benchmarks import estimate, floor, runs
 from tests.benchmarks import options as choice
 from tests.benchmarks import report as results
 from tests.benchmarks.errors import BenchError
@@ -69,6 +69,7 @@ class Runner:
         self.path = options.out or results.default_path(whole=options.whole)
         self._measured: dict[str, dict[str, Measurement]] = {}
         self._peers: dict[str, dict[str, Any]] = {}
+        self._floor: dict[str, dict[str, Any]] = {}
         self.errors: list[str] = []
         #: Stacks that did not start, with the layout.
         self._failed: set[tuple[str, str]] = set()
@@ -95,7 +96,7 @@ class Runner:
         (home / _PID).write_text(str(os.getpid()))
         self._say(f"stacks in {home}, results in {self.path}")
         self._say(f"about {estimate.minutes(self._expected)}, on two cores")
-        stacks = [self._stack(name, home) for name in self._options.stacks]
+        stacks = [self._stack(name, home) for name in self._options.stacks if self._groups]
         try:
             try:
                 for group in self._groups:
@@ -106,6 +107,8 @@ class Runner:
                 if not self._options.home:
                     shutil.rmtree(home, ignore_errors=True)
             self._note_missing()
+            if self._with_floor:
+                self._attempt("floor", self._measure_floor)
             if self._with_peers:
                 self._measure_peers()
         except KeyboardInterrupt:
@@ -119,6 +122,10 @@ class Runner:
         return self._options.whole or self._options.peers
 
     @property
+    def _with_floor(self) -> bool:
+        return self._options.whole or self._options.floor
+
+    @property
     def _expected(self) -> float:
         """Seconds that everything is expected to take."""
         groups, stacks, quick = self._groups, self._options.stacks, self._options.quick
@@ -127,6 +134,7 @@ class Runner:
             for group in groups
         )
         others = 60 * MINUTES if self._with_peers else 0
+        others += floor.SECONDS if self._with_floor else 0
         return measuring + estimate.of_starts(groups, stacks) + others
 
     def _stack(self, name: str, home: Path) -> Stack:
@@ -249,6 +257,12 @@ class Runner:
                     if not said and (found is None or not found.samples):
                         self.errors.append(f"{case.name}, {name}: expected samples, found none")
 
+    def _measure_floor(self) -> None:
+        began = time.monotonic()
+        self._floor = floor.measure(self._say)
+        self._clock.done(floor.SECONDS, time.monotonic() - began)
+        self._write()
+
     def _measure_peers(self) -> None:
         self._say("peers: other programs, one after the other")
         for name in PEERS:
@@ -269,7 +283,11 @@ class Runner:
     def _write(self) -> dict[str, Any]:
         cases = [case for group in self._groups for case in group.cases]
         content = results.document(
-            cases, self._measured, about=self._about, errors=self.errors, peers=self._peers
+            *(cases, self._measured),
+            about=self._about,
+            errors=self.errors,
+            peers=self._peers,
+            floor=self._floor,
         )
         results.write(self.path, content)
         return content

@@ -43,7 +43,7 @@ class Layout:
     Parameters
     ----------
     name
-        `standard` or `wide`.
+        `standard`, `unlent` or `wide`.
     queues
         airlane's queue model.
     slots
@@ -60,6 +60,8 @@ class Layout:
 
 _HERE = Path(__file__).parent
 STANDARD = Layout("standard", _HERE / "queues.yaml", 16)
+#: The same without lent capacity.
+UNLENT = Layout("unlent", _HERE / "queues-unlent.yaml", 16)
 #: 120 slots of the talk's load and 16 more; the default parallelism of 32 would waste them.
 WIDE = Layout("wide", _HERE / "queues-wide.yaml", 136, parallelism=136)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tests.benchmarks import limits
 from tests.benchmarks.stages import STAGES
 from tests.benchmarks.targets import number, targets
 
@@ -54,6 +55,23 @@ def markdown(content: Content, charts: Mapping[str, str]) -> str:
         *_section(
             "## CPU\n\nCPU milliseconds for each task that does nothing, by part.",
             _cpu_per_task(content),
+        ),
+        *_section(
+            "## What limits it\n\nWho takes the CPU. First, CPU milliseconds for each step of a "
+            "chain on an idle stack, with what the stack takes when it does nothing, in the pauses "
+            "between chains too. Where `batch` lends its slots, it does urgent steps; stock's one "
+            "worker stands under urgent.",
+            _table(*limits.per_step(content)),
+        ),
+        *_section(
+            "Second, the cores that each part takes beside urgent work, and everything else on the "
+            f"machine, which has {machine['cores']}.",
+            _table(*limits.by_load(content)),
+        ),
+        *_section(
+            "Third, the floor: what the steps that no task in a process of its own can do without "
+            "cost by themselves, on this machine, each alone.",
+            _table(*limits.floor(content)),
         ),
         *_section(
             "## Load while measured\n\nCores, that is CPU seconds a second: the stack's own, the "

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.benchmarks import api
-from tests.benchmarks.cases import chains, cron, floods, growth, throughput
+from tests.benchmarks.cases import chains, cron, floods, growth, lent, throughput
 from tests.benchmarks.cpu import CpuUse
 from tests.benchmarks.errors import ApiError
 from tests.benchmarks.measurement import Measurement
@@ -143,3 +143,19 @@ def test_a_flood_is_measured_beside_urgent_work_first_then_alone_and_idle_on_bot
     (idle,) = (name for name in found if name.startswith("chain6_idle_beside_"))
     assert len(found[idle].samples) == 2
     assert all(found[name].notes == ["odd"] for name in found if name != idle)
+
+
+def test_lent_capacity_is_measured_with_and_without_on_a_stack_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    one = stack("airlane")
+    one.up = lambda layout: done.append(layout.name)
+    one.down = lambda: done.append("down")
+    one.clear = lambda: done.append("cleared")
+    monkeypatch.setattr(lent, "run", lambda *_: None)
+    monkeypatch.setattr(lent, "_together", lambda *_: Measurement([1.0]))
+    (group,) = lent.GROUPS
+    found = [case for case, _ in group.measure(one, Plan(False, print))]  # type: ignore[arg-type]
+    assert sorted(found) == sorted(case.name for case in group.cases)
+    assert done == ["down", "standard", "cleared", "down", "unlent", "cleared"]

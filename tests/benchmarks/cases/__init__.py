@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.cases import chains, cron, floods, growth, signups, talk, throughput
+from tests.benchmarks.cases import chains, cron, floods, growth, lent, signups, talk, throughput
 from tests.benchmarks.plan import Group
 
 #: In the order in which they are measured.
@@ -15,4 +15,5 @@ GROUPS: tuple[Group, ...] = (
     *floods.GROUPS,
     *cron.GROUPS,
     *growth.GROUPS,
+    *lent.GROUPS,
 )

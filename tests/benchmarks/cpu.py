@@ -128,7 +128,9 @@ def _look(folder: Path) -> tuple[dict[Key, Seen], bool]:
     A process that has no part in its environment belongs to that of its nearest ancestor that has:
     PostgreSQL's write what they do over theirs.
     """
-    parts = {p.pid: leftovers.part_of(p) or "unknown" for p in leftovers.find(folder)}
+    named = {p.pid: leftovers.part_of(p) for p in leftovers.find(folder)}
+    # without a name is one that has just ended: its parent's, if it is still to be seen
+    parts = {pid: name for pid, name in named.items() if name}
     processes = {p.pid: p for p in psutil.process_iter(["ppid"])}
     parents = {pid: p.info["ppid"] for pid, p in processes.items()}
     whole = True

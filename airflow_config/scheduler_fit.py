@@ -8,6 +8,7 @@ from airflow.models.dag_version import DagVersion
 from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
+from airflow.models.taskinstance import TaskInstance
 
 from airflow_config import sources
 
@@ -32,9 +33,13 @@ SOURCES = {
     "SchedulerJobRunner.process_executor_events": "7ae42ac0a7db779f",
     "SchedulerJobRunner._verify_integrity_if_dag_changed": "038a0c32e065a412",
     "DagVersion.get_latest_version": "7b24eab09be83605",
+    "DagRun._get_ready_tis": "ca439416afde71b6",
+    "DagRun.task_instance_scheduling_decisions": "1a72d07e6cd25925",
+    "DagRun.check_version_id_exists_in_dr": "91ccfa2bb3f96b7f",
+    "TaskInstance.filter_for_tis": "e5f8bf3c5a8811ce",
     "DBDagBag._version_from_dag_run": "61890cc6412233e0",
 }
-_CLASSES = (SchedulerJobRunner, DagRun, Pool, DagVersion, DBDagBag)
+_CLASSES = (SchedulerJobRunner, DagRun, TaskInstance, Pool, DagVersion, DBDagBag)
 
 
 def misfits() -> list[str]:

@@ -1,7 +1,7 @@
 """The scheduler's loop, bounded: the one module that touches Airflow's scheduler from inside.
 
 Read from Airflow 3.3.2. It has no extension point for which DagRuns a loop examines, nor for
-waking it, so eight functions of it are replaced or wrapped when the executor starts in a scheduler:
+waking it, so these functions are replaced or wrapped when the executor starts in a scheduler:
 
 - `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`); it is
   repeated while there are changes (see `scheduler_passes`).
@@ -10,9 +10,9 @@ waking it, so eight functions of it are replaced or wrapped when the executor st
   to create or start, and twice a second otherwise.
 - `DagRun.get_queued_dag_runs_to_set_running`: urgent ones first.
 - `SchedulerJobRunner._executable_task_instances_to_queued`, `Pool.slots_stats`: only the first
-  waiting tasks are ranked, and of urgent pools only in a loop that is for urgent work
-  (see `scheduler_candidates`).
+  waiting tasks are ranked, of urgent pools only in an urgent loop (see `scheduler_candidates`).
 - `DagVersion.get_latest_version`: asked once for each DAG in a pass (see `scheduler_passes`).
+- What one look at a run asks of the database (see `run_examination`).
 
 `scheduler_fit` compares the source of all that this relies on with what was read. When it differs,
 nothing is touched: the scheduler is stock, and says so as an error in its log.
@@ -36,8 +36,9 @@ from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airfl
 from airflow.utils.sqlalchemy import with_row_locks
 from airflow.utils.state import DagRunState
 from sqlalchemy import and_, case, false, func, or_, select, true, tuple_
+from sqlalchemy.orm import contains_eager
 
-from airflow_config import scheduler_passes
+from airflow_config import run_examination, scheduler_passes
 from airflow_config.agenda import IDLE, Agenda, Profile, Run
 from airflow_config.queues import BAND
 from airflow_config.run_filters import examinable, has_timed_tasks, with_nothing_to_schedule
@@ -107,7 +108,7 @@ class SchedulerLoop:
         """Put the functions in their places, in this process."""
         runner: Any = SchedulerJobRunner
         candidates = Candidates(self._is_examined)
-        for owner, name, wrap in (
+        wraps: tuple[run_examination.Wrap, ...] = (
             (runner, "_do_scheduling", self._around_scheduling),
             (runner, "_create_dagruns_for_dags", self._around_creating),
             (runner, "_start_queued_dagruns", self._around_starting),
@@ -116,7 +117,8 @@ class SchedulerLoop:
             (DagRun, "get_queued_dag_runs_to_set_running", self._around_queued),
             (Pool, "slots_stats", lambda stock: staticmethod(candidates.around_pools(stock))),
             (DagVersion, "get_latest_version", scheduler_passes.newest_version),
-        ):
+        )
+        for owner, name, wrap in (*wraps, *run_examination.WRAPS):
             _STOCK.append((owner, name, owner.__dict__[name]))
             setattr(owner, name, wrap(getattr(owner, name)))
 
@@ -321,11 +323,9 @@ class SchedulerLoop:
         return list(session.scalars(with_nothing_to_schedule(runs))) if runs else []
 
     def _locked(self, ids: list[int], session: Session) -> list[DagRun]:
-        query = (
-            select(DagRun)
-            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(DagRun.id.in_(ids), *examinable())
-        )
+        query = select(DagRun).join(DagRun.dag_model).where(DagRun.id.in_(ids), *examinable())
+        # The examination asks for the DAG.
+        query = query.options(contains_eager(DagRun.dag_model))
         locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
         return list(session.scalars(locked).unique())
 

@@ -1,4 +1,4 @@
-"""A short way through the API server for the five calls that every task makes.
+"""A short way through the API server for the six calls that most tasks make.
 
 Each of them costs the server far more in what lies around its endpoint (four middlewares with a
 task group each, dependencies solved twice, body and token validated twice, three hops between
@@ -25,21 +25,27 @@ import structlog
 from airflow.api_fastapi.execution_api.app import _jwt_generator, _jwt_validator
 from airflow.configuration import conf
 from fastapi import HTTPException
+from fastapi.middleware.gzip import GZipMiddleware
 from jwt import InvalidTokenError
 from opentelemetry import context as otel_context
 from opentelemetry import propagate as otel_propagate
 from structlog.contextvars import bind_contextvars
 
 from airflow_config import execution_api_calls as calls
+from airflow_config.execution_api_tokens import Claims
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from airflow_config.execution_api_versions import Versions
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: Bytes of an answer from which on Airflow may compress it.
+_LARGE = 500
 #: Endpoints that run at the same time, as many as Airflow lets run.
 THREADS = 40
 
@@ -67,11 +73,23 @@ class ShortWay:
         Airflow's application.
     dag_bag
         Its cache of DAGs, which endpoints use.
+    versions
+        Of its execution API, for which a call that is handed on waits.
+    compression
+        The options of its `GZipMiddleware`; None when it has none.
     """
 
-    def __init__(self, app: App, dag_bag: Any) -> None:
+    def __init__(
+        self,
+        app: App,
+        dag_bag: Any,
+        versions: Versions,
+        compression: Mapping[str, Any] | None = None,
+    ) -> None:
         self._app = app
-        self._validator = _jwt_validator()
+        self._compression = compression
+        self._versions = versions
+        self._claims = Claims(_jwt_validator())
         self._tools = calls.Tools(dag_bag, _jwt_generator())
         mode = conf.get("execution_api", "otel_trace_propagation", fallback="only-authenticated")
         self._traces = mode in ("only-authenticated", "unsafe-always")
@@ -81,26 +99,36 @@ class ShortWay:
         """Serve one request, or the life of the server."""
         call = _plain(scope) if scope["type"] == "http" else None
         if call is None:
-            await self._app(scope, receive, send)
+            await self._hand_on(scope, receive, send)
             return
         started = time.monotonic_ns()
         messages = await _messages(receive)
         body = _body(messages)
-        answer = None if body is None else await self._answer(call, body)
-        if answer is None:
-            await self._app(scope, _again(messages, receive), send)
+        if body is None:
+            # Airflow's application would answer 400, to nobody.
+            _log.info("The client went away before it had sent all", path=scope["path"])
             return
-        headers = answer.headers
-        headers.append((_VERSION, call.version))
+        answer = await self._answer(call, body)
+        if answer is None:
+            await self._hand_on(scope, _again(messages, receive), send)
+            return
+        answer.headers.append((_VERSION, call.version))
         if call.correlation_id:
-            headers.append((b"correlation-id", call.correlation_id))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+            answer.headers.append((b"correlation-id", call.correlation_id))
+        respond: App = partial(_respond, answer)
+        if self._compression is not None and len(answer.body) >= _LARGE:
+            respond = GZipMiddleware(respond, **self._compression)
+        await respond(scope, receive, send)
         _note(scope, answer.status, started)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/execution/"):
+            await self._versions.ready()
+        await self._app(scope, receive, send)
 
     async def _answer(self, call: calls.Call, body: bytes) -> calls.Answer | None:
         try:
-            claims = await self._validator.avalidated_claims(call.token, {})
+            claims = await self._claims.of(call.token)
             work = call.prepared(claims, body)
             if work is None:
                 return None
@@ -129,8 +157,8 @@ def _plain(scope: Scope) -> calls.Call | None:
         arguments: tuple[str, ...] = (found[1],)
         if query:
             return None
-    elif scope["method"] == "POST" and (found := _XCOM.fullmatch(path)):
-        kind, arguments = calls.SetXCom, found.groups()
+    elif found := _XCOM.fullmatch(path):
+        kind, arguments = calls.OF_XCOM.get(scope["method"]), found.groups()
     else:
         return None
     headers: dict[bytes, bytes] = {}
@@ -143,7 +171,7 @@ def _plain(scope: Scope) -> calls.Call | None:
         kind is None
         or kind_of_token != b"Bearer"
         or headers.get(_VERSION) != calls.VERSION
-        or headers.get(_TYPE) != b"application/json"
+        or headers.get(_TYPE) != kind.TYPE
     ):
         return None
     return kind(
@@ -154,6 +182,11 @@ def _plain(scope: Scope) -> calls.Call | None:
         correlation_id=headers.get(b"correlation-id"),
         trace={n.decode(): headers[n].decode("latin-1") for n in _TRACE if n in headers},
     )
+
+
+async def _respond(answer: calls.Answer, _scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _messages(receive: Receive) -> list[MutableMapping[str, Any]]:

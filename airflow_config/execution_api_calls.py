@@ -1,4 +1,4 @@
-"""The five calls that every task makes, each as Airflow's own endpoint understands it.
+"""The six calls that most tasks make, each as Airflow's own endpoint understands it.
 
 What is validated, with which models, and what is answered is read from Airflow 3.3.2: the routes'
 declarations and FastAPI's and Cadwyn's way with them.
@@ -102,6 +102,8 @@ class Call:
 
     #: Scopes of tokens that may make this call.
     SCOPES: ClassVar[frozenset[str]] = frozenset({"execution"})
+    #: Of its body, as the request names it.
+    TYPE: ClassVar[bytes | None] = b"application/json"
 
     arguments: tuple[str, ...]
     query: bytes
@@ -121,7 +123,10 @@ class Call:
         token = TIToken(id=claims["sub"], claims=TIClaims(**{"scope": "execution", **claims}))
         if token.claims.scope not in self.SCOPES or _renewed(claims) or not self._allowed(token):
             return None
-        return partial(self._within_session, json.loads(body), token)
+        return partial(self._within_session, self._parsed(body), token)
+
+    def _parsed(self, body: bytes) -> Any:
+        return json.loads(body)
 
     def _allowed(self, token: TIToken) -> bool:
         """Say whether the token's task is the one of the path (`ti:self`)."""
@@ -203,6 +208,35 @@ class SetXCom(Call):
         return _json(201, _dumped(done))
 
 
+class GetXCom(Call):
+    """A task needs another one's result."""
+
+    TYPE = None
+
+    def _parsed(self, body: bytes) -> None:
+        if body:
+            raise ValueError("expected no body, found one")
+
+    def _allowed(self, token: TIToken) -> bool:  # noqa: ARG002
+        # Of an unmapped task: parts of mapped ones' have paths of their own, with a slash in
+        # the place of the key.
+        return not self.query and "/" not in self.arguments[-1]
+
+    def _done(self, body: Any, token: TIToken, tools: Tools, session: Any) -> Answer:  # noqa: ARG002
+        dag_id, run_id, task_id, key = self.arguments
+        found = xcoms.get_xcom(dag_id, run_id, task_id, key, session, xcoms.GetXcomFilterParams())
+        # By Python's own writer, as Starlette does: pydantic's has other words for some numbers.
+        content = json.dumps(
+            found.model_dump(mode="json", by_alias=True),
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+        )
+        return _json(200, content.encode())
+
+
+#: Calls about a result, by method.
+OF_XCOM: dict[str, type[Call]] = {"POST": SetXCom, "GET": GetXCom}
 #: Calls of a task about itself, by method and the path's last part.
 OF_TASK: dict[tuple[str, str], type[Call]] = {
     ("PATCH", "run"): Start,

@@ -12,11 +12,12 @@ from airflow.api_fastapi.common import http_access_log
 from airflow.api_fastapi.common.db import common as sessions
 from airflow.api_fastapi.execution_api import app as execution_app
 from airflow.api_fastapi.execution_api import security
-from airflow.api_fastapi.execution_api.datamodels import taskinstance, token
+from airflow.api_fastapi.execution_api.datamodels import taskinstance, token, xcom
 from airflow.api_fastapi.execution_api.routes import task_instances, xcoms
 from airflow.api_fastapi.execution_api.versions import bundle
 from airflow.configuration import conf
 from airflow.utils import session
+from cadwyn import Cadwyn
 
 from airflow_config import sources
 
@@ -35,6 +36,8 @@ _MODULES: dict[str, Any] = {
     "task_instances": task_instances,
     "xcoms": xcoms,
     "session": session,
+    "xcom": xcom,
+    "cadwyn": Cadwyn,
 }
 
 #: sha256 (first 16 digits) of the source of what is called, gone round, or relied on.
@@ -66,6 +69,11 @@ SOURCES = {
     "task_instances.ti_heartbeat": "4bf8e45ae5f3139a",
     "xcoms.has_xcom_access": "798c06a5f7f11377",
     "xcoms.set_xcom": "cd203e9a652e92f3",
+    "xcoms.get_xcom": "d951cefe5dc6bd7d",
+    "xcoms.GetXcomFilterParams": "0367eae93385e4ca",
+    "xcom.XComResponse": "8e9cef007302509f",
+    "cadwyn.__call__": "4109e13f00ee1eba",
+    "cadwyn._cadwyn_initialize": "04fb250b6d9c6bb6",
 }
 
 

@@ -16,7 +16,11 @@ log = logging.getLogger(__name__)
 def before(app: Any) -> Any:
     """Return the application with the short way before it, or as it is where that does not fit."""
     # Not at the top: these are most of Airflow, which `--help` does without.
-    from airflow_config import execution_api, execution_api_fit  # noqa: PLC0415
+    from airflow_config import (  # noqa: PLC0415
+        execution_api,
+        execution_api_fit,
+        execution_api_versions,
+    )
 
     problems = execution_api_fit.misfits(m.cls.__name__ for m in app.user_middleware)
     mounted = [route.app for route in app.routes if getattr(route, "path", "") == "/execution"]
@@ -30,7 +34,10 @@ def before(app: Any) -> Any:
             "; ".join(problems),
         )
         return app
-    return execution_api.ShortWay(app, mounted[0].state.dag_bag)
+    versions = execution_api_versions.Versions(mounted[0])
+    versions.start()
+    compression = {m.cls.__name__: m.kwargs for m in app.user_middleware}.get("GZipMiddleware")
+    return execution_api.ShortWay(app, mounted[0].state.dag_bag, versions, compression)
 
 
 def main() -> None:

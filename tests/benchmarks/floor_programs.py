@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -18,7 +19,8 @@ SECRET = "of a benchmark that measures one call and is gone, long enough for HS5
 ALGORITHM = "HS512"
 _AUDIENCE = "floor"
 
-app = Celery("floor", broker=os.environ.get("PEER_REDIS"), backend=os.environ.get("PEER_REDIS"))
+_REDIS = os.environ.get("PEER_REDIS")
+app = Celery("floor", broker=_REDIS, backend=_REDIS)
 
 
 @app.task(name="floor.nothing")
@@ -62,13 +64,27 @@ def forks(count: int) -> dict[str, float]:
     gc.collect()
     gc.freeze()
     huge_pages.use()
-    begin, before = time.monotonic(), _cpu()
-    for _ in range(count):
+
+    def fork() -> None:
         if not (pid := os.fork()):
             os._exit(0)
         os.waitpid(pid, 0)
-    used, passed = _cpu() - before, time.monotonic() - begin
-    return {"cpu": used / count, "seconds": passed / count}
+
+    return _cost(count, fork)
+
+
+def messages(count: int) -> dict[str, float]:
+    """Send so many messages, one after the other's result."""
+    return _cost(count, lambda: nothing.delay().get(timeout=60))
+
+
+def _cost(count: int, do: Callable[[], object]) -> dict[str, float]:
+    """Return what doing something costs this process and its children, after a first time."""
+    do()
+    begin, before = time.monotonic(), _cpu()
+    for _ in range(count):
+        do()
+    return {"cpu": (_cpu() - before) / count, "seconds": (time.monotonic() - begin) / count}
 
 
 def _cpu() -> float:
@@ -77,4 +93,5 @@ def _cpu() -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(forks(int(sys.argv[1]))))
+    program = {"forks": forks, "messages": messages}[sys.argv[1]]
+    sys.stdout.write(json.dumps(program(int(sys.argv[2]))))

@@ -62,7 +62,7 @@ def test_what_is_measured_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> N
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(floor, "Stack", Nothing)
-    for name in ("_fork", "_command", "_commit", "_http", "_celery"):
+    for name in ("_program", "_command", "_commit", "_http", "_celery"):
         monkeypatch.setattr(floor, name, lambda *_: (0.001, 0.002))
     found = floor.measure(lambda _line: None)
     assert {name: each["what"] for name, each in found.items()} == floor.WHAT

@@ -244,9 +244,10 @@ class _Decoder:
 
 def _draw_new_lots() -> None:
     """Seed NumPy anew: all forks of one process would draw the same numbers (Python's do not)."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
+    # NumPy itself loads this module only when somebody asks for it; then it is seeded anew anyway.
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:

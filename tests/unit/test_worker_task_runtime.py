@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from airflow.sdk.execution_time import supervisor
@@ -97,3 +99,12 @@ def test_an_adapter_is_made_once():
     kind = list[int]
     assert task_runtime._adapter(kind) is task_runtime._adapter(kind)
     assert task_runtime._adapter(kind).validate_python(["1"]) == [1]
+
+
+def test_seeding_loads_nothing_that_the_worker_has_not():
+    code = (
+        "import sys; from workers import task_runtime; sys.modules.pop('numpy.random', None); "
+        "import numpy; before = set(sys.modules); task_runtime._draw_new_lots(); "
+        "assert 'numpy.random' not in before; assert set(sys.modules) == before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -236,6 +236,33 @@ def test_peers_are_kept_one_by_one(
     assert one.errors == ["dbos: MemoryError: no memory"]
 
 
+def test_the_floor_is_measured_when_the_stacks_are_down(
+    bench: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(_report: object) -> dict[str, dict[str, object]]:
+        FakeStack.done.append("floor")
+        return {"fork": {"what": "a fork", "cpu": 0.004, "seconds": 0.005}}
+
+    monkeypatch.setattr(runner.floor, "measure", measured)
+    one = bench(group("first"), floor=True)
+    one.run()
+    assert json.loads(one.path.read_text())["floor"]["fork"]["cpu"] == 0.004
+    assert FakeStack.done[-3:] == ["stock down", "airlane down", "floor"]
+
+
+def test_the_floor_alone_starts_no_stack(
+    bench: Callable[..., Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_report: object) -> None:
+        raise BenchError("no PostgreSQL")
+
+    monkeypatch.setattr(runner.floor, "measure", broken)
+    one = bench(floor=True)
+    one.run()
+    assert FakeStack.done == []
+    assert one.errors == ["floor: no PostgreSQL"]
+
+
 def test_what_is_left_follows_how_the_turns_went() -> None:
     clock = estimate.Clock(3600)
     assert clock.left == 3600

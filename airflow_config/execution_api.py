@@ -97,7 +97,12 @@ class ShortWay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the server."""
-        call = _plain(scope) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # Not before: the server would be up later by what that takes.
+        self._versions.start()
+        call = _plain(scope)
         if call is None:
             await self._hand_on(scope, receive, send)
             return
@@ -122,7 +127,7 @@ class ShortWay:
         _note(scope, answer.status, started)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/execution/"):
+        if scope["path"].startswith("/execution/"):
             await self._versions.ready()
         await self._app(scope, receive, send)
 

@@ -35,7 +35,6 @@ def before(app: Any) -> Any:
         )
         return app
     versions = execution_api_versions.Versions(mounted[0])
-    versions.start()
     compression = {m.cls.__name__: m.kwargs for m in app.user_middleware}.get("GZipMiddleware")
     return execution_api.ShortWay(app, mounted[0].state.dag_bag, versions, compression)
 

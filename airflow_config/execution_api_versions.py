@@ -2,8 +2,9 @@
 
 Cadwyn generates the routes of all versions with the first request: some 4 s of the processor, in
 the event loop, so that the API server answers nobody meanwhile. The short way leaves that to the
-first call that is handed on, which may come in the midst of a flood. Here a thread does it when
-the server starts, and such a call waits for it. Read from Cadwyn 7.0.0.
+first call that is handed on, which may come in the midst of a flood. Here a thread does it when the
+server, which is up then, is first asked anything, and such a call waits for it. Read from Cadwyn
+7.0.0.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ class Versions:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._started = False
         self._done: Future[None] = Future()
         # Who waits may be cancelled, what it waits for not.
         self._done.set_running_or_notify_cancel()
 
     def start(self) -> None:
-        """Begin to generate them in a thread."""
+        """Begin to generate them in a thread; once, however often it is called."""
+        if self._started:
+            return
+        self._started = True
         Thread(target=self._generate, name="execution-api-versions", daemon=True).start()
 
     def _generate(self) -> None:

@@ -46,6 +46,7 @@ class Server:
         self.short = execution_api_server.before(app)
         assert self.short is not app
         # else both the first call and a thread would make them, of an application that goes round
+        self.short._versions.start()
         asyncio.run(self.short._versions.ready())
         self.handed_on = 0
         self.url = url

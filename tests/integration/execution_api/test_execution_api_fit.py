@@ -73,7 +73,8 @@ class _Api:
 def test_calls_wait_for_the_versions_that_a_thread_makes(error: Exception | None) -> None:
     api = _Api(error)
     versions = Versions(api)
-    versions.start()
+    for _ in range(2):
+        versions.start()
 
     async def go() -> None:
         waiting = [asyncio.create_task(versions.ready()) for _ in range(2)]
@@ -97,6 +98,9 @@ def test_only_calls_of_the_execution_api_wait_for_its_versions() -> None:
         asked.append(scope["path"])
 
     class Never:
+        def start(self) -> None:
+            asked.append("starts")
+
         async def ready(self) -> None:
             asked.append("waits")
 
@@ -105,4 +109,4 @@ def test_only_calls_of_the_execution_api_wait_for_its_versions() -> None:
     for path in ("/api/v2/dags", "/execution/connections/c"):
         scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
         asyncio.run(short(scope, None, None))  # type: ignore[arg-type]
-    assert asked == ["/api/v2/dags", "waits", "/execution/connections/c"]
+    assert asked == ["starts", "/api/v2/dags", "starts", "waits", "/execution/connections/c"]

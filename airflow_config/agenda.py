@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from airflow_config.wakeup import Change
 
 #: (dag_id, run_id)
 Run = tuple[str, str]
+#: What a batch pass does: create runs that are due, start queued ones, examine running ones and
+#: queue their tasks. In this order.
+Work = Literal["create", "start", "examine"]
+WORKS: tuple[Work, ...] = ("create", "start", "examine")
 
 #: Seconds that the scheduler waits at most when nothing is to be done: the limit of how late a
 #: time comes true that nobody tells (a retry's delay, a schedule's date).
@@ -28,9 +33,12 @@ IDLE = 1.0
 GATHER = 0.1
 #: A batch pass that took t seconds is followed by this many times t without one: while urgent
 #: runs are on their way, and when none is.
-URGENT_REST, BATCH_REST = 4.0, 0.5
+URGENT_REST, BATCH_REST = 1.5, 0.5
 #: Seconds that batch waits at most for a moment in which nothing urgent is to be done.
 YIELD = 0.5
+#: Batch runs that a pass creates or examines at most while an urgent run is on its way: to create
+#: one takes 10 ms of the processor, to examine a small one 5 ms.
+PRESSED: dict[Work, int] = {"create": 3, "examine": 5}
 #: Seconds after its last sign for which an urgent run counts as on its way.
 URGENT_ACTIVE = 10.0
 #: Task instances that the batch runs of one pass may have together; one run is always taken.
@@ -74,6 +82,14 @@ class Agenda:
         self._batch_due = clock()
         self._batch_since: float | None = None
         self._urgent_seen = float("-inf")
+        #: What this pass does for batch, and what the last one that took its turn did.
+        self._share: frozenset[Work] = frozenset(WORKS)
+        self._turn: Work = "examine"
+        #: Work of which more is known to be left than a pass did.
+        self._left: set[Work] = set()
+        #: This pass leaves other work for batch that it is time for.
+        self._partial = False
+        self._examined_at = float("-inf")
         #: Runs were created or cleared: look for queued ones.
         self.new_runs: dict[Run, None] = {}
         #: This loop may do something for batch work.
@@ -121,6 +137,8 @@ class Agenda:
         for run in self._changed:
             due = self._retry_at.get(run, now) if self.is_urgent(run) else self._batch_due
             wait = min(wait, due - now)
+        if self._left:
+            wait = min(wait, self._batch_due - now)
         return max(0.0, wait)
 
     def unknown(self, runs: Iterable[Run]) -> list[Run]:
@@ -140,15 +158,22 @@ class Agenda:
             run, _ = self._profiles.popitem(last=False)
             del self._learnt[run]
 
-    def begin(self) -> None:
-        """Begin a loop, and decide whether it is a batch pass.
+    def begin(self, due: Collection[Work] = ()) -> None:
+        """Begin a loop, and decide what it does for batch.
 
         Tasks are sent at the end of a loop, so what is urgent goes by itself as long as batch
-        has not waited for too long.
+        has not waited for too long. While an urgent run is on its way, a batch pass does one kind
+        of work only, each in turn: the urgent change that comes meanwhile waits for its end.
+
+        Parameters
+        ----------
+        due
+            Work for which it is time, besides the runs on the agenda.
         """
         now = self._clock()
-        kinds = {self.is_urgent(run) for run in self._changed}
-        if False in kinds and self._batch_since is None:
+        free = (run for run in self._changed if self._retry_at.get(run, now) <= now)
+        kinds = {self.is_urgent(run) for run in free}
+        if (False in kinds or self._left) and self._batch_since is None:
             self._batch_since = now
         rested = now - self._batch_due
         # Schedules and queued runs are looked at in batch passes too, though nobody tells.
@@ -157,6 +182,34 @@ class Agenda:
         )
         urgent = bool(self.new_runs) or True in kinds
         self.batch_pass = rested >= 0 and (overdue or not urgent)
+        if not self.batch_pass:
+            return
+        if not self.pressed():
+            self._share = frozenset(WORKS)
+            self._partial = False
+        else:
+            wanted = {*due, *self._left}
+            if False in kinds or now - self._examined_at >= IDLE:
+                wanted.add("examine")
+            at = WORKS.index(self._turn) + 1
+            self._turn = next((w for w in (*WORKS[at:], *WORKS[:at]) if w in wanted), "examine")
+            self._share = frozenset({self._turn})
+            self._partial = bool(wanted - self._share)
+        self._left -= self._share
+        if "examine" in self._share:
+            self._examined_at = now
+
+    def does(self, work: Work) -> bool:
+        """Tell whether this loop does this for batch."""
+        return self.batch_pass and work in self._share
+
+    def leave(self, work: Work) -> None:
+        """Have the next batch pass but those for other work go on with this."""
+        self._left.add(work)
+
+    def allowance(self, work: Work, usual: int) -> int:
+        """Return how many batch runs this loop may create or examine."""
+        return min(usual, PRESSED.get(work, usual)) if self.pressed() else usual
 
     def pressed(self) -> bool:
         """Tell whether an urgent run is on its way."""
@@ -167,9 +220,9 @@ class Agenda:
         now = self._clock()
         free = [run for run in self._changed if self._retry_at.get(run, now) <= now]
         urgent = [run for run in free if self.is_urgent(run)]
-        return [*urgent, *(run for run in free if self.batch_pass and not self.is_urgent(run))][
-            :limit
-        ]
+        batch = [run for run in free if not self.is_urgent(run)] if self.does("examine") else []
+        # Looking them up costs too; some of them will have ended, or have nothing to schedule.
+        return [*urgent, *batch[: 4 * self.allowance("examine", limit)]][:limit]
 
     def choose(self, candidates: Iterable[Run], limit: int) -> list[Run]:
         """Return which of these runs to examine now, most urgent first.
@@ -190,9 +243,9 @@ class Agenda:
             self._urgent_seen = self._clock()
         chosen = urgent[:limit]
         self.unfinished = len(urgent) > limit
-        if self.batch_pass:
+        if self.does("examine"):
             size = 0
-            for run in batch:
+            for run in batch[: self.allowance("examine", limit)]:
                 profile = self._profiles.get(run)
                 size += profile.size if profile else 1
                 if len(chosen) >= limit or (size > BATCH_SIZE and chosen[len(urgent) :]):
@@ -219,6 +272,7 @@ class Agenda:
 
     def passed(self, took: float) -> None:
         """A loop that did something for batch took this many seconds: rest from batch."""
-        self._batch_since = None
+        if not self._partial:
+            self._batch_since = None
         rest = URGENT_REST if self.pressed() else BATCH_REST
         self._batch_due = self._clock() + max(GATHER, rest * took)

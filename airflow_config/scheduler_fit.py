@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow import __version__
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
@@ -27,6 +28,7 @@ SOURCES = {
     "SchedulerJobRunner._critical_section_enqueue_task_instances": "eddd399664e1c9eb",
     "SchedulerJobRunner._enqueue_task_instances_with_queued_state": "40c9c6aeb4c66f0d",
     "SchedulerJobRunner._try_to_load_executor": "110506c4a9244148",
+    "DagModel.dags_needing_dagruns": "41f872e6dc2b383f",
     "DagRun.get_running_dag_runs_to_examine": "e408ccb8d0c8afb3",
     "DagRun.get_queued_dag_runs_to_set_running": "2c49dd019cd6bda1",
     "Pool.slots_stats": "995b3c38b36e6add",
@@ -39,7 +41,7 @@ SOURCES = {
     "TaskInstance.filter_for_tis": "e5f8bf3c5a8811ce",
     "DBDagBag._version_from_dag_run": "61890cc6412233e0",
 }
-_CLASSES = (SchedulerJobRunner, DagRun, TaskInstance, Pool, DagVersion, DBDagBag)
+_CLASSES = (SchedulerJobRunner, DagModel, DagRun, TaskInstance, Pool, DagVersion, DBDagBag)
 
 
 def misfits() -> list[str]:

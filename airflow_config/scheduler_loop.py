@@ -5,9 +5,11 @@ waking it, so these functions are replaced or wrapped when the executor starts i
 
 - `SchedulerJobRunner._do_scheduling`: before it, the loop waits for a change (see `wakeup`); it is
   repeated while there are changes (see `scheduler_passes`).
-- `DagRun.get_running_dag_runs_to_examine`: changed runs, urgent ones first (see `agenda`).
+- `DagRun.get_running_dag_runs_to_examine`: changed runs (see `changed_runs`), urgent ones first
+  (see `agenda`).
 - `SchedulerJobRunner._create_dagruns_for_dags`, `_start_queued_dagruns`: when there is something
-  to create or start, and twice a second otherwise.
+  to create or start, and twice a second otherwise; few are created at a time while an urgent run
+  is on its way (`DagModel.NUM_DAGS_PER_DAGRUN_QUERY`).
 - `DagRun.get_queued_dag_runs_to_set_running`: urgent ones first.
 - `SchedulerJobRunner._executable_task_instances_to_queued`, `Pool.slots_stats`: only the first
   waiting tasks are ranked, of urgent pools only in an urgent loop (see `scheduler_candidates`).
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +34,10 @@ from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
-from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
-from airflow.utils.sqlalchemy import with_row_locks
-from airflow.utils.state import DagRunState
-from sqlalchemy import and_, case, false, func, or_, select, true, tuple_
-from sqlalchemy.orm import contains_eager
 
-from airflow_config import run_examination, scheduler_passes
-from airflow_config.agenda import IDLE, Agenda, Profile, Run
-from airflow_config.queues import BAND
-from airflow_config.run_filters import examinable, has_timed_tasks, with_nothing_to_schedule
+from airflow_config import changed_runs, run_examination, scheduler_passes
+from airflow_config.agenda import IDLE, Agenda, Run, Work
+from airflow_config.changed_runs import CANDIDATES, LOOK, SWEEP_ALL, ChangedRuns
 from airflow_config.scheduler_candidates import Candidates
 
 if TYPE_CHECKING:
@@ -50,19 +46,8 @@ if TYPE_CHECKING:
     from airflow_config.queues import Fleet
     from airflow_config.wakeup import Change, WakeUp
 
-#: Seconds between looks for schedules that are due and for queued runs, when nobody told of any.
-LOOK = 0.5
-#: Seconds after which a running run is examined though nothing was told of it: when something
-#: in it could be scheduled, and in any case (a run's own time-out).
-SWEEP, SWEEP_ALL = 15, 60
-#: Seconds for both while notifications are not heard: as stock Airflow, which polls.
-SWEEP_DEAF = 1
-#: The same for a run with a task that waits for a time: a retry's delay, a sensor's next look.
-SWEEP_TIMED = 1
 #: Seconds after which a DAG is looked at again for tasks that wait for other runs.
 LINKS = 10
-#: Candidates read per loop, and runs whose last sweep is remembered.
-_CANDIDATES, _REMEMBERED = 200, 20_000
 
 #: What `install` put others in the place of.
 _STOCK: list[tuple[Any, str, Any]] = []
@@ -84,18 +69,21 @@ class SchedulerLoop:
         The queue model: bands and pools.
     wakeup
         Tells of changes.
+    clock
+        Gives seconds; for tests.
     """
 
-    def __init__(self, fleet: Fleet, wakeup: WakeUp) -> None:
+    def __init__(
+        self, fleet: Fleet, wakeup: WakeUp, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         default = fleet.default_queue
         self._wakeup = wakeup
         self._urgent_pools = {
             q.name for q in fleet.queues.values() if q.priority > default.priority
         }
-        self.agenda = Agenda(default.priority)
+        self.agenda = Agenda(default.priority, clock)
         self._created_at = self._started_at = self._looked_at = float("-inf")
-        self._swept: dict[Run, float] = {}
-        self._heard_since = wakeup.since
+        self._runs = ChangedRuns(wakeup, clock)
         self._runner: Any = None
         #: DAGs of which every running run is looked at in the next loop.
         self._whole: set[str] = set()
@@ -134,17 +122,26 @@ class SchedulerLoop:
     def _schedule(
         self, stock: Callable[..., int], runner: Any, session: Session, seconds: float
     ) -> int | None:
-        """Wait for a change and schedule; None when nothing happened and nothing is due."""
+        """Wait for something to do and schedule; None when there is nothing for so long."""
         agenda = self.agenda
-        patience = agenda.patience()
+        end = time.monotonic() + seconds
         # The session has not spoken to the database yet, so it holds no connection here.
-        changes = self._wakeup.wait(max(0.0, min(patience, seconds)))
-        start = time.monotonic()
-        if not changes and seconds < patience and start - self._looked_at < IDLE:
-            return None
+        while True:
+            now = time.monotonic()
+            wait = self._patience(now)
+            self._note(self._wakeup.wait(max(0.0, min(wait, end - now))))
+            start = time.monotonic()
+            # What was told may be batch work that has to wait for its turn.
+            if self._patience(start) <= 0:
+                break
+            if start >= end:
+                return None
         self._looked_at = start
-        self._note(changes)
-        agenda.begin()
+        looks: tuple[tuple[Work, float], ...] = (
+            ("create", self._created_at),
+            ("start", self._started_at),
+        )
+        agenda.begin([work for work, at in looks if start - at >= LOOK])
         scheduler_passes.remember_versions(session)
         try:
             queued = stock(runner, session)
@@ -154,11 +151,14 @@ class SchedulerLoop:
             agenda.passed(time.monotonic() - start)
         return queued
 
+    def _patience(self, now: float) -> float:
+        """Return how many seconds are left until there is something to do."""
+        if self._whole:
+            return 0.0
+        return min(self.agenda.patience(), self._looked_at + IDLE - now)
+
     def _note(self, changes: list[Change]) -> None:
         self.agenda.note(changes)
-        if self.agenda.new_runs:
-            # Airflow creates a few runs a loop; when it was our own, more schedules may be due.
-            self._created_at = float("-inf")
         self._whole |= {
             change.dag_id
             for change in changes
@@ -170,10 +170,17 @@ class SchedulerLoop:
     def _around_creating(self, stock: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(stock)
         def create_dagruns(runner: Any, guard: Any, session: Session) -> None:
+            agenda = self.agenda
             now = time.monotonic()
-            if now - self._created_at >= LOOK and self.agenda.batch_pass:
-                self._created_at = now
+            if now - self._created_at < LOOK or not agenda.does("create"):
+                return
+            self._created_at = now
+            usual = DagModel.NUM_DAGS_PER_DAGRUN_QUERY
+            DagModel.NUM_DAGS_PER_DAGRUN_QUERY = agenda.allowance("create", usual)
+            try:
                 stock(runner, guard, session)
+            finally:
+                DagModel.NUM_DAGS_PER_DAGRUN_QUERY = usual
 
         return create_dagruns
 
@@ -181,7 +188,8 @@ class SchedulerLoop:
         @functools.wraps(stock)
         def start_queued(runner: Any, session: Session) -> None:
             now = time.monotonic()
-            if self.agenda.new_runs or (now - self._started_at >= LOOK and self.agenda.batch_pass):
+            looks = now - self._started_at >= LOOK and self.agenda.does("start")
+            if looks or self.agenda.new_runs:
                 stock(runner, session)
 
         return start_queued
@@ -189,31 +197,48 @@ class SchedulerLoop:
     def _around_queued(self, stock: Callable[..., Any]) -> Callable[..., Any]:
         def queued_runs(session: Session) -> list[Any]:
             """Return queued runs to start: those just told of, most urgent first, then others."""
-            told = list(self.agenda.new_runs)
-            self.agenda.new_runs.clear()
-            self._learn(self.agenda.unknown(told), session)
-            urgent = [run for run in told if self.agenda.is_urgent(run)]
+            agenda = self.agenda
+            told = list(agenda.new_runs)
+            agenda.new_runs.clear()
+            self._learn(told, session)
+            urgent = [run for run in told if agenda.is_urgent(run)]
             runs = self._queued(urgent, session) if urgent else []
-            if self.agenda.batch_pass:
+            if len(urgent) < len(told):
+                # Airflow creates a few runs a loop; when it was our own, more may be due.
+                self._created_at = float("-inf")
+                agenda.leave("create")
+            if agenda.does("start"):
                 self._started_at = time.monotonic()
                 known = {run.id for run in runs}
-                runs += [run for run in stock(session) if run.id not in known]
+                others = list(stock(session))
+                runs += [run for run in others if run.id not in known]
+                if len(others) >= self._limit:
+                    self._started_at = float("-inf")
+                    agenda.leave("start")
+            elif len(urgent) < len(told):
+                self._started_at = float("-inf")
+                agenda.leave("start")
+            for run in runs:
+                # Nobody tells that they run.
+                agenda.touch((run.dag_id, run.run_id))
             return runs
 
         return queued_runs
 
     def _is_examined(self, pool: str) -> bool:
         """Tell whether this loop takes tasks of a pool."""
-        return self.agenda.batch_pass or pool in self._urgent_pools
+        return self.agenda.does("examine") or pool in self._urgent_pools
 
     def runs_to_examine(self, session: Session) -> list[Any]:
         """Return running DagRuns, locked, that this loop examines; see `Agenda.choose`."""
         agenda = self.agenda
-        changed = agenda.changed(_CANDIDATES)
-        found = self._candidates(changed, session)
+        changed = agenda.changed(CANDIDATES)
+        whole, self._whole = self._whole, set()
+        found = self._runs.told(changed, whole, session)
+        found |= self._runs.untold(session, sweeps=agenda.does("examine"))
         # Told of, but not running: it ended, is paused, or is queued and comes by itself.
         agenda.drop(run for run in changed if run not in found)
-        self._learn(agenda.unknown(found), session)
+        self._learn(found, session)
         chosen = agenda.choose(found, self._limit)
         agenda.drop(chosen)
         agenda.keep(run for run in found if run not in chosen)
@@ -224,11 +249,11 @@ class SchedulerLoop:
             for run, (id_, examined) in wanted.items()
             if examined is not None and examined > due and agenda.is_large(run)
         }
-        for id_ in self._nothing_to_schedule(large, session):
+        for id_ in changed_runs.nothing_to_schedule(large, session):
             del wanted[large[id_]]
         if not wanted:
             return []
-        runs = self._locked([id_ for id_, _ in wanted.values()], session)
+        runs = changed_runs.locked([id_ for id_, _ in wanted.values()], session)
         got = {(run.dag_id, run.run_id): run for run in runs}
         agenda.locked(run for run in wanted if run not in got)
         for run in got.values():
@@ -249,100 +274,12 @@ class SchedulerLoop:
         else:
             self._linked.discard(run.dag_id)
 
-    def _candidates(
-        self, changed: list[Run], session: Session
-    ) -> dict[Run, tuple[int, datetime | None]]:
-        """Return running runs that changed, were never examined, or not for long.
-
-        Their values are the row's id and the time of the last examination.
-        """
-        told = or_(
-            tuple_(DagRun.dag_id, DagRun.run_id).in_(changed) if changed else false(),
-            DagRun.dag_id.in_(self._whole) if self._whole else false(),
-        )
-        seen = DagRun.last_scheduling_decision
-        sweep = SWEEP if self._wakeup.listening else SWEEP_DEAF
-        if self._wakeup.since != self._heard_since:
-            # What happened before this connection was told to nobody.
-            self._heard_since = self._wakeup.since
-            self._swept.clear()
-        now = datetime.now(UTC)
-        due = max(now - timedelta(seconds=sweep), self._heard_since)
-        # There may be many runs that nobody told of: not in a pass for urgent work.
-        sweeps = self.agenda.batch_pass or not self._wakeup.listening
-        swept = and_(seen < due, true() if sweeps else false())
-        timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
-        rows = session.execute(
-            select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen, timed)
-            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(*examinable(), or_(told, seen.is_(None), swept, timed))
-            # What was told of is never cut off, so that what is missing is known not to run.
-            .order_by(case((told, 0), else_=1), seen.nulls_first(), DagRun.run_after)
-            .limit(len(changed) + _CANDIDATES)
-        )
-        found = {}
-        quiet: dict[int, Run] = {}
-        asked = set(changed)
-        whole, self._whole = self._whole, set()
-        clock = time.monotonic()
-        for id_, dag_id, run_id, examined, is_timed in rows:
-            run = (dag_id, run_id)
-            if run not in asked and dag_id not in whole and examined is not None:
-                # Once per sweep: it may be left alone, and then its time does not change.
-                every = SWEEP_TIMED if is_timed else sweep
-                if clock - self._swept.get(run, float("-inf")) < every:
-                    continue
-                self._swept[run] = clock
-                if not is_timed and examined > now - timedelta(seconds=SWEEP_ALL):
-                    quiet[id_] = run
-            found[run] = (id_, examined)
-        for id_ in self._nothing_to_schedule(quiet, session):
-            del found[quiet[id_]]
-        if len(self._swept) > _REMEMBERED:
-            self._swept = {r: at for r, at in self._swept.items() if clock - at < sweep}
-        return found
-
-    def _learn(self, runs: list[Run], session: Session) -> None:
-        """Look up the band and the size of runs."""
-        if not runs:
-            return
-        rows = session.execute(
-            select(TI.dag_id, TI.run_id, func.max(TI.priority_weight), func.count())
-            .where(tuple_(TI.dag_id, TI.run_id).in_(runs))
-            .group_by(TI.dag_id, TI.run_id)
-        )
-        profiles = {(dag, run): Profile(weight // BAND, size) for dag, run, weight, size in rows}
-        self.agenda.learn({run: profiles.get(run, Profile(0, 0)) for run in runs})
-
-    def _nothing_to_schedule(self, runs: Collection[int], session: Session) -> list[int]:
-        """Return which of these runs have only running and waiting tasks left.
-
-        An examination reads every task instance of a run. It cannot do anything before one of
-        them ends and another waits for it, or all have ended.
-        """
-        return list(session.scalars(with_nothing_to_schedule(runs))) if runs else []
-
-    def _locked(self, ids: list[int], session: Session) -> list[DagRun]:
-        query = select(DagRun).join(DagRun.dag_model).where(DagRun.id.in_(ids), *examinable())
-        # The examination asks for the DAG.
-        query = query.options(contains_eager(DagRun.dag_model))
-        locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
-        return list(session.scalars(locked).unique())
+    def _learn(self, runs: Iterable[Run], session: Session) -> None:
+        """Look up the band and the size of those runs of which they are not known."""
+        agenda = self.agenda
+        agenda.learn(changed_runs.profiles(agenda.unknown(runs), session))
 
     def _queued(self, runs: list[Run], session: Session) -> list[DagRun]:
-        """Return queued runs among these, locked, in this order."""
-        query = (
-            select(DagRun)
-            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(
-                tuple_(DagRun.dag_id, DagRun.run_id).in_(runs),
-                DagRun.state == DagRunState.QUEUED,
-                DagRun.backfill_id.is_(None),
-                DagRun.run_after <= func.now(),
-                ~DagModel.is_paused,
-                ~DagModel.is_stale,
-            )
-        )
-        locked = with_row_locks(query, of=DagRun, session=session, skip_locked=True)
-        found = session.scalars(locked).unique()
+        """Return queued runs among these, locked, most urgent first."""
+        found = changed_runs.queued(runs, session)
         return sorted(found, key=lambda run: (-self.agenda.band((run.dag_id, run.run_id)), run.id))

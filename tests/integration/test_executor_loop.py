@@ -11,7 +11,7 @@ import pytest
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
-from airflow_config import agenda, queues, wakeup
+from airflow_config import agenda, changed_runs, queues, wakeup
 from airflow_config.executor import listening_connection
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change, WakeUp
@@ -35,10 +35,23 @@ def told(metadata_orm: str) -> Iterator[WakeUp]:
     found.close()
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def loop(told: WakeUp) -> Iterator[SchedulerLoop]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def loop(told: WakeUp, clock: Clock) -> Iterator[SchedulerLoop]:
     with stock_afterwards():
-        loop = SchedulerLoop(queues.load(), told)
+        loop = SchedulerLoop(queues.load(), told, clock)
         loop.install()
         yield loop
 
@@ -70,7 +83,11 @@ def test_a_scheduler_that_starts_looks_at_every_run(
 
 
 def test_a_scheduler_that_listens_again_looks_at_every_run(
-    loop: SchedulerLoop, told: Any, writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    loop: SchedulerLoop,
+    told: Any,
+    writer: psycopg.Connection,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wakeup, "_RETRY", 100_000)
     told.wait(0)
@@ -82,6 +99,7 @@ def test_a_scheduler_that_listens_again_looks_at_every_run(
     assert told.wait(100_000) == []
     add_examined_run(writer)
     writer.execute("UPDATE dag_run SET last_scheduling_decision = now() - interval '1 minute'")
+    clock.now += changed_runs.LOOK
     assert examined() == ["r"], "while it hears nothing it looks"
     # now something happens to the run, and it is heard of no more than before
     told._next_try = 0.0
@@ -92,10 +110,8 @@ def test_a_scheduler_that_listens_again_looks_at_every_run(
 
 
 def test_a_run_that_grows_by_mapped_tasks_becomes_a_large_one(
-    loop: SchedulerLoop, writer: psycopg.Connection
+    loop: SchedulerLoop, writer: psycopg.Connection, clock: Clock
 ) -> None:
-    now = [1000.0]
-    loop.agenda = agenda.Agenda(queues.load().default_queue.priority, lambda: now[0])
     insert_run(writer, "r", "running")
     insert_task(writer, "t", "r", None, weight=1_000)
     loop._note([Change("run", "d", "r")])
@@ -103,7 +119,7 @@ def test_a_run_that_grows_by_mapped_tasks_becomes_a_large_one(
     assert not loop.agenda.is_large(("d", "r"))
     for number in range(agenda.LARGE):
         insert_task(writer, f"mapped{number}", "r", "running", weight=1_000)
-    now[0] += agenda.STALE
+    clock.now += agenda.STALE
     loop._note([Change("task", "d", "r")])
     examined()
     assert loop.agenda.is_large(("d", "r"))
@@ -123,7 +139,7 @@ def test_a_new_batch_run_is_no_sign_of_urgent_work(
 
 @pytest.mark.parametrize("state", ["up_for_retry", "up_for_reschedule"])
 def test_a_task_that_waits_for_a_time_is_looked_at_all_the_time(
-    loop: SchedulerLoop, told: WakeUp, writer: psycopg.Connection, state: str
+    loop: SchedulerLoop, told: WakeUp, writer: psycopg.Connection, clock: Clock, state: str
 ) -> None:
     """Nobody tells that a retry's delay is over, or that a sensor is due."""
     told.wait(0)
@@ -132,9 +148,10 @@ def test_a_task_that_waits_for_a_time_is_looked_at_all_the_time(
         insert_task(writer, "t", run_id, task, weight=100_000)
     for _ in range(2):
         writer.execute("UPDATE dag_run SET last_scheduling_decision = now()")
-        loop._heard_since = told.since = datetime(2000, 1, 1, tzinfo=UTC)
+        loop._runs._heard_since = told.since = datetime(2000, 1, 1, tzinfo=UTC)
+        clock.now += changed_runs.LOOK
         assert examined() == []
         seen = "UPDATE dag_run SET last_scheduling_decision = now() - interval '2 s'"
         writer.execute(seen)
-        loop._swept = {run: at - 2 for run, at in loop._swept.items()}
+        clock.now += 2 * changed_runs.SWEEP_TIMED
         assert examined() == ["timed"]

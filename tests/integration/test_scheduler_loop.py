@@ -10,11 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
+from sqlalchemy import select
 
 from airflow_config import agenda as rules
-from airflow_config import queues, scheduler_fit, scheduler_loop
-from airflow_config.agenda import Agenda, Run
+from airflow_config import changed_runs, queues, scheduler_fit
+from airflow_config.agenda import Run
 from airflow_config.scheduler_candidates import Candidates
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change
@@ -66,9 +68,7 @@ def told() -> Told:
 
 @pytest.fixture
 def loop(metadata_orm: None, told: Told, clock: Clock) -> SchedulerLoop:
-    loop = SchedulerLoop(queues.load(), told)  # type: ignore[arg-type]
-    loop.agenda = Agenda(queues.load().default_queue.priority, clock)
-    return loop
+    return SchedulerLoop(queues.load(), told, clock)  # type: ignore[arg-type]
 
 
 def add(writer: psycopg.Connection, run: Run, *states: str | None, state: str = "running") -> None:
@@ -155,7 +155,7 @@ def test_a_change_that_nobody_told_of_is_found_later(
     writer.execute(
         "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'", [seconds]
     )
-    clock.now += rules.GATHER
+    clock.now += changed_runs.LOOK
     assert examined(loop) == [URGENT]
 
 
@@ -165,15 +165,13 @@ def test_a_sweep_leaves_runs_alone_whose_tasks_run_or_wait(
     add(writer, BATCH, "running", "scheduled", "success")
     add(writer, URGENT, "deferred")
     ago = "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'"
-    writer.execute(ago, [scheduler_loop.SWEEP + 1])
+    writer.execute(ago, [changed_runs.SWEEP + 1])
     assert examined(loop) == []
-    loop._swept.clear()
-    clock.now += rules.GATHER
+    clock.now += changed_runs.SWEEP
     writer.execute("UPDATE task_instance SET state = NULL WHERE task_id = 't1'")
     assert examined(loop) == [BATCH]
-    loop._swept.clear()
-    clock.now += rules.GATHER
-    writer.execute(ago, [scheduler_loop.SWEEP_ALL + 1])
+    clock.now += changed_runs.SWEEP
+    writer.execute(ago, [changed_runs.SWEEP_ALL + 1])
     assert sorted(examined(loop)) == [URGENT, BATCH], "for their own time-out"
 
 
@@ -236,7 +234,7 @@ def test_a_large_batch_run_is_examined_once_a_minute_for_its_own_timeout(
     add(writer, BATCH, *["running"] * rules.LARGE)
     writer.execute(
         "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'",
-        [scheduler_loop.SWEEP_ALL + 1],
+        [changed_runs.SWEEP_ALL + 1],
     )
     assert examined(loop) == [BATCH]
 
@@ -305,4 +303,85 @@ def test_runs_that_wait_for_another_run_of_their_dag_are_looked_at_when_it_chang
     change(loop, URGENT)
     assert sorted(examined(loop)) == [URGENT, second]
     change(loop, URGENT)
+    assert examined(loop) == [URGENT]
+
+
+def test_news_of_batch_work_waits_for_its_turn_without_a_pass(
+    loop: SchedulerLoop, writer: Any, told: Told
+) -> None:
+    session: Any = SimpleNamespace(info={})
+
+    def scheduled(*changes: Change) -> bool:
+        told.changes = list(changes)
+        return loop._schedule(lambda *_: 0, None, session, 0) is not None
+
+    add(writer, BATCH, None)
+    add(writer, URGENT, None)
+    change(loop, BATCH, URGENT)
+    assert scheduled(), "nothing is known of the runs yet"
+    assert set(examined(loop)) == {URGENT}
+    assert examined(loop) == [BATCH]
+    assert not scheduled(Change("task", *BATCH))
+    assert scheduled(Change("task", *URGENT))
+    assert scheduled(Change("dag", "rescore"))
+
+
+def test_few_runs_are_created_at_a_time_while_an_urgent_run_is_on_its_way(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    from airflow.models.dag import DagModel
+
+    usual = DagModel.NUM_DAGS_PER_DAGRUN_QUERY
+    limits = []
+
+    def create(*_: Any) -> None:
+        limits.append(DagModel.NUM_DAGS_PER_DAGRUN_QUERY)
+        if len(limits) > 1:
+            raise RuntimeError("the database is away")
+
+    around = loop._around_creating(create)
+    loop.agenda.begin(["create"])
+    around(None, None, None)
+    loop.agenda.passed(0)
+    add(writer, URGENT, None)
+    change(loop, URGENT)
+    assert examined(loop) == [URGENT]
+    clock.now += 2 * rules.IDLE
+    loop._created_at = float("-inf")
+    loop.agenda.begin(["create"])
+    with pytest.raises(RuntimeError):
+        around(None, None, None)
+    assert limits == [usual, rules.PRESSED["create"]]
+    assert usual == DagModel.NUM_DAGS_PER_DAGRUN_QUERY
+
+
+def test_a_batch_run_that_is_started_is_examined_though_nobody_tells(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    add(writer, BATCH, None, state="queued")
+    change(loop, BATCH, kind="run")
+    loop.agenda.begin()
+    assert loop.agenda.patience() == 0, "it might be urgent"
+    assert examined(loop) == []
+    with create_session() as session:
+        (run,) = session.scalars(select(DagRun).where(DagRun.run_id == BATCH[1]))
+        # once to learn that it is batch work, once to start it
+        for stock in ([], [run]):
+            clock.now += 2 * rules.IDLE
+            loop.agenda.begin(["create", "start"])
+            started = loop._around_queued(lambda _, found=stock: found)(session)
+        assert started == [run]
+    writer.execute("UPDATE dag_run SET state = 'running', last_scheduling_decision = now()")
+    clock.now += rules.GATHER
+    assert examined(loop) == [BATCH]
+
+
+def test_runs_that_nobody_tells_of_are_looked_for_twice_a_second(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    assert examined(loop) == []
+    add(writer, URGENT, None)
+    writer.execute("UPDATE dag_run SET last_scheduling_decision = NULL")
+    assert examined(loop) == []
+    clock.now += changed_runs.LOOK
     assert examined(loop) == [URGENT]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,9 +40,9 @@ def task(run: Run) -> Change:
     return Change("task", *run)
 
 
-def step(agenda: Agenda, limit: int = 20) -> list[Run]:
+def step(agenda: Agenda, limit: int = 20, due: Collection[rules.Work] = ()) -> list[Run]:
     """One loop in which every changed run is running."""
-    agenda.begin()
+    agenda.begin(due)
     chosen = agenda.choose(agenda.changed(200), limit)
     agenda.drop(chosen)
     return chosen
@@ -176,3 +178,76 @@ def test_batch_gets_its_pass_though_urgent_work_never_ends(agenda: Agenda, clock
             agenda.passed(took=0)
             agenda.note([task(BATCH_RUN)])
     assert passes >= 5
+
+
+def works(agenda: Agenda) -> set[rules.Work]:
+    """Return what this loop does for batch."""
+    return {work for work in rules.WORKS if agenda.does(work)}
+
+
+def test_a_batch_pass_does_all_of_it_when_nothing_is_urgent(agenda: Agenda) -> None:
+    agenda.note([task(BATCH_RUN)])
+    assert step(agenda, due=["create", "start"]) == [BATCH_RUN]
+    assert works(agenda) == set(rules.WORKS)
+
+
+def test_batch_work_takes_turns_while_an_urgent_run_is_on_its_way(
+    agenda: Agenda, clock: Clock
+) -> None:
+    agenda.note([task(URGENT_RUN)])
+    assert step(agenda) == [URGENT_RUN]
+    agenda.note([task(BATCH_RUN)])
+    seen = []
+    for _ in range(6):
+        clock.now += rules.GATHER
+        found = step(agenda, due=["create", "start"])
+        (work,) = works(agenda)
+        assert (BATCH_RUN in found) == (work == "examine")
+        seen.append(work)
+        agenda.passed(took=0)
+        agenda.note([task(BATCH_RUN)])
+    assert seen == [*rules.WORKS, *rules.WORKS]
+
+
+def test_a_turn_is_for_work_that_is_due_or_left(agenda: Agenda, clock: Clock) -> None:
+    agenda.note([task(URGENT_RUN), task(BATCH_RUN)])
+    step(agenda)
+    turns: list[tuple[list[rules.Work], rules.Work | None, rules.Work]] = [
+        (["create"], None, "create"),
+        ([], None, "examine"),
+        ([], "start", "start"),
+        (["start"], None, "examine"),
+    ]
+    for due, left, work in turns:
+        if left is not None:
+            agenda.leave(left)
+        clock.now += rules.YIELD
+        agenda.note([task(BATCH_RUN)])
+        step(agenda, due=due)
+        assert works(agenda) == {work}
+        agenda.passed(took=0)
+
+
+def test_what_is_left_is_gone_on_with_without_being_told(agenda: Agenda, clock: Clock) -> None:
+    agenda.passed(took=0)
+    agenda.leave("create")
+    assert 0 < agenda.patience() < rules.IDLE
+    clock.now += 2 * rules.GATHER
+    assert agenda.patience() == 0
+    step(agenda)
+    assert agenda.does("create")
+    assert agenda.patience() == rules.IDLE
+
+
+def test_few_batch_runs_share_a_pass_while_an_urgent_run_is_on_its_way(
+    agenda: Agenda, clock: Clock
+) -> None:
+    many = [("small", str(number)) for number in range(30)]
+    agenda.learn(dict.fromkeys(many, Profile(BATCH, 1)))
+    agenda.note(task(run) for run in many)
+    assert step(agenda) == many[:20]
+    agenda.note([task(URGENT_RUN)])
+    step(agenda)
+    agenda.passed(took=0)
+    clock.now += rules.YIELD
+    assert step(agenda) == many[20 : 20 + rules.PRESSED["examine"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from functools import cache
 from typing import Any
 
@@ -43,10 +44,14 @@ class WarmCoordinator(BaseCoordinator):
     """Runs each task in a process of its own, forked from a template of this one."""
 
     def __init__(self) -> None:
-        from workers.kept_connection import Connections  # noqa: PLC0415 - see above
+        from workers.dag_costs import Costs  # noqa: PLC0415 - see above
+        from workers.kept_connection import Connections  # noqa: PLC0415
 
+        fleet = queues.load()
         self._connections = Connections()
-        self._memory = {name: queue.task_memory for name, queue in queues.load().queues.items()}
+        self._memory = {name: queue.task_memory for name, queue in fleet.queues.items()}
+        self._urgent = {queue.name for queue in fleet.urgent}
+        self._costs = Costs()
         self._bundles: dict[str, Any] = {}
         self._template: Any = None
         self._others: frozenset[int] = frozenset()
@@ -88,24 +93,26 @@ class WarmCoordinator(BaseCoordinator):
             self._template = None
             raise
         if exit_code == 0:
-            self._refresh(bundle_info, os.fspath(dag_rel_path))
+            self._refresh(bundle_info, os.fspath(dag_rel_path), what.queue in self._urgent)
         return self.ExecutionResult(exit_code, process.final_state)
 
     def get_ready(self) -> None:
         """Fork what forks the processes of tasks, so that the first one need not wait for it."""
-        from workers import leftovers  # noqa: PLC0415
+        from workers import dag_costs, leftovers  # noqa: PLC0415
 
         warm = runtime()
         if warm is None or (self._template is not None and self._template.owner == os.getpid()):
             return
+        dag_costs.METER.renew()
         leftovers.adopt()
         self._others = leftovers.present()
         self._template = warm.template()
 
     def _begin(self, warm: Any, words: dict[str, Any]) -> Any:
         """Start a task; once more when what forks its process has ended, whyever."""
-        from workers import leftovers, spare  # noqa: PLC0415
+        from workers import dag_costs, leftovers, spare  # noqa: PLC0415
 
+        dag_costs.METER.take()  # what a task that failed has left there
         words["memory"] = self._memory.get(words["what"].queue)
         self.get_ready()
         try:
@@ -124,17 +131,24 @@ class WarmCoordinator(BaseCoordinator):
         leftovers.end(self._others)  # its spare comes to this process
         self.get_ready()
 
-    def _refresh(self, bundle_info: Any, relative: str) -> None:
-        """Parse the task's DAG file anew when it changed: its state is told, nobody waits."""
-        from workers import dag_warmup  # noqa: PLC0415
+    def _refresh(self, bundle_info: Any, relative: str, urgent: bool) -> None:
+        """Parse a file anew that the task had to parse: its state is told, nobody waits."""
+        from workers import dag_costs, dag_warmup  # noqa: PLC0415
 
-        if bundle_info.version is not None:
+        seconds = dag_costs.METER.take()
+        if bundle_info.version is not None or not seconds:
             return
+        self._costs.pay(relative, seconds)
+        if not urgent and not self._costs.is_due(relative):
+            return
+        start = time.monotonic()
         try:
             bundle = self._bundles.get(bundle_info.name)
             if bundle is None:
                 bundle = self._bundles[bundle_info.name] = dag_warmup.find_bundle(bundle_info.name)
-            if dag_warmup.refresh(bundle, relative) and self._template is not None:
-                self._renew()
+            if dag_warmup.refresh(bundle, relative):
+                if self._template is not None:
+                    self._renew()
+                self._costs.took_in(relative, time.monotonic() - start)
         except Exception:
             log.exception("Could not parse %s anew; its tasks start later for it", relative)

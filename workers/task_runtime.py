@@ -43,6 +43,7 @@ from pydantic import JsonValue, TypeAdapter
 from airflow_config import sources
 from workers import leftovers, memory
 from workers.dag_cache import CACHE
+from workers.dag_costs import METER
 from workers.spare import Nursery, Spare, Template
 
 #: What of Airflow 3.3.2 is overridden, called or replaced -> digits of its source's SHA-256.
@@ -286,4 +287,10 @@ def one_clearing(manager: logging.Manager) -> Iterator[None]:
 
 def _bag(parser: Callable[..., Any], *, dag_folder: str, **arguments: Any) -> Any:
     kept = CACHE.find(dag_folder, **arguments)
-    return parser(dag_folder=dag_folder, **arguments) if kept is None else kept
+    if kept is not None:
+        return kept
+    start = time.monotonic()
+    try:
+        return parser(dag_folder=dag_folder, **arguments)
+    finally:
+        METER.add(time.monotonic() - start)

@@ -52,6 +52,9 @@ class WarmCoordinator(BaseCoordinator):
         self._memory = {name: queue.task_memory for name, queue in fleet.queues.items()}
         self._urgent = {queue.name for queue in fleet.urgent}
         self._costs = Costs()
+        # Tasks of the default queue may have an API server of their own.
+        server = os.environ.get("AIRLANE_BATCH_API")
+        self._servers = {fleet.default_queue.name: server} if server else {}
         self._bundles: dict[str, Any] = {}
         self._template: Any = None
         self._others: frozenset[int] = frozenset()
@@ -84,7 +87,8 @@ class WarmCoordinator(BaseCoordinator):
             process = ActivitySubprocess.start(client=client, **words)
             return self.ExecutionResult(process.wait(), process.final_state)
         try:
-            words["client"] = self._connections.client_like(client)
+            server = self._servers.get(what.queue)
+            words["client"] = self._connections.client_like(client, server)
             process = self._begin(warm, words)
             exit_code = process.wait()
         except BaseException:

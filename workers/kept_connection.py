@@ -50,7 +50,7 @@ class Connections:
         self._kept: dict[str, KeptTransport] = {}
         self._owner = os.getpid()
 
-    def client_like(self, client: Any) -> Any:
+    def client_like(self, client: Any, address: str | None = None) -> Any:
         """Return a client with the token of another one, on the kept connection.
 
         Parameters
@@ -58,12 +58,14 @@ class Connections:
         client
             Airflow's, made for one task. It is returned itself where its connection can't be
             shared (a dry run, or a proxy).
+        address
+            Of another API server, in place of that client's.
         """
         if type(client._transport) is not httpx.HTTPTransport or client._mounts:
             return client
         if self._owner != os.getpid():
             self.__init__()  # type: ignore[misc]  # the parent's are not ours
-        address = str(client.base_url)
+        address = address or str(client.base_url)
         if address not in self._kept:
             # The stock client's own transport, so that certificates are as Airflow set them; its
             # own client must not close it.

@@ -217,6 +217,11 @@ class Instance:
         return f"http://127.0.0.1:{self.port('api_server')}"
 
     @property
+    def batch_api_url(self) -> str:
+        """Address of the execution API for tasks of the default queue."""
+        return f"http://127.0.0.1:{self.port('batch_api')}"
+
+    @property
     def flower_url(self) -> str:
         """Flower's address."""
         return f"http://127.0.0.1:{self.port('flower')}"

@@ -14,7 +14,7 @@ import psutil
 
 #: Parts that are asked to end first and last: who would start others again, then work, then what
 #: work leans on.
-_FIRST, _LAST = "supervisor", ("api-server", "events", "broker", "postgres")
+_FIRST, _LAST = "supervisor", ("batch-api", "api-server", "events", "broker", "postgres")
 
 
 def find(folder: Path) -> list[psutil.Process]:

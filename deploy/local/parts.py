@@ -22,8 +22,9 @@ WORKER_GRACE = 20
 #: Steps of stopping: nothing new comes in or goes out to workers, work ends, its results go out,
 #: then what all of them lean on.
 _INTAKE_AND_DISPATCH, _WORK, _RESULTS, _API, _REDIS, _DATABASE = range(6)
-#: Niceness of the default queue's workers (0 is everyone's, 19 the lowest priority).
+#: Niceness of what serves the default queue alone (0 is everyone's, 19 the lowest priority).
 BATCH_NICENESS = 10
+_YIELDING = ("nice", "-n", str(BATCH_NICENESS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def parts(instance: Instance, fleet: Fleet) -> list[Part]:
     return [
         *_servers(instance),
         _api_server(instance),
+        _batch_api(instance),
         *_control(instance),
         _relay(instance),
         *_workers(instance, fleet),
@@ -154,18 +156,41 @@ def _airflow(*words: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *words]
 
 
+#: Airflow's command, by a module that puts a short way for the calls of tasks before it.
+_API_SERVER = (sys.executable, "-m", "airflow_config.execution_api_server", "api-server")
+
+
 def _api_server(instance: Instance) -> Part:
-    # Airflow's command, by a module that puts a short way for the calls of tasks before it.
-    program = [sys.executable, "-m", "airflow_config.execution_api_server"]
     port = str(instance.port("api_server"))
     return Part(
         name="api-server",
-        words=[*program, "api-server", "--host", "127.0.0.1", "--port", port],
+        words=[*_API_SERVER, "--host", "127.0.0.1", "--port", port],
         environment=instance.environment("api-server", "control"),
         ready=_when(probes.api_server_answers, instance.api_url),
         stage=1,
         stop_order=_API,
         url=instance.api_url,
+    )
+
+
+def _batch_api(instance: Instance) -> Part:
+    # Calls share their server's one interpreter: many of batch tasks held up the urgent ones.
+    port = str(instance.port("batch_api"))
+    return Part(
+        name="batch-api",
+        words=[
+            *_YIELDING,
+            *(*_API_SERVER, "--apps", "execution", "--host", "127.0.0.1", "--port", port),
+        ],
+        environment={
+            **instance.environment("batch-api", "control"),
+            # What `--apps` sets, too late for a module that is loaded before the command.
+            "AIRFLOW_API_APPS": "execution",
+        },
+        ready=_when(probes.execution_api_answers, instance.batch_api_url),
+        stage=1,
+        stop_order=_API,
+        url=instance.batch_api_url,
     )
 
 
@@ -208,7 +233,7 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
             name = worker.part_name(class_name, number)
             # On one machine all classes share the cores: the default queue's gives way.
             batch = worker_class.home == fleet.default_queue.name
-            yielding = ["nice", "-n", str(BATCH_NICENESS)] if batch else []
+            yielding = _YIELDING if batch else ()
             found.append(
                 Part(
                     name=name,
@@ -217,6 +242,7 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
                         **instance.environment(name, "worker", "worker"),
                         # one task, one core: a model must not start a thread for each
                         "OMP_NUM_THREADS": "1",
+                        "AIRLANE_BATCH_API": f"{instance.batch_api_url}/execution/",
                     },
                     ready=_when(probes.worker_consumes, instance.broker_url(), name),
                     stage=2,

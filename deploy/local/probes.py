@@ -24,6 +24,15 @@ def api_server_answers(url: str) -> bool:
     return _health(url) is not None
 
 
+def execution_api_answers(url: str) -> bool:
+    """Say whether an API server for tasks alone serves requests."""
+    try:
+        answer = httpx.get(f"{url}/execution/health", timeout=TIMEOUT, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return answer.is_success
+
+
 def job_beats(url: str, part: str, since: float) -> bool:
     """Say whether the scheduler, DAG processor or triggerer has a fresh heartbeat of this life."""
     name = part.replace("-", "_")

@@ -26,8 +26,11 @@ from airflow_config.place import ROOT
 from airflow_config.problems import Problems
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-PortName = Literal["postgres", "broker", "events", "api_server", "flower"]
-PORT_NAMES: tuple[PortName, ...] = ("postgres", "broker", "events", "api_server", "flower")
+PortName = Literal["postgres", "broker", "events", "api_server", "batch_api", "flower"]
+PORT_NAMES: tuple[PortName, ...] = (
+    *("postgres", "broker", "events"),
+    *("api_server", "batch_api", "flower"),
+)
 
 
 class SiteError(Exception):

@@ -13,12 +13,14 @@ import psycopg
 import pytest
 
 from airflow_config.place import ROOT
+from deploy.local.site import PORT_NAMES
 from deploy.local.supervisor import Supervisor
 from tests.acceptance.stack import Stack, is_recent_utc
 
 PARTS = [
-    *("postgres", "broker", "events", "api-server", "scheduler", "dag-processor", "triggerer"),
-    *("relay", "worker-onboarding", "worker-control", "worker-batch", "flower"),
+    *("postgres", "broker", "events", "api-server", "batch-api", "scheduler"),
+    *("dag-processor", "triggerer", "relay"),
+    *("worker-onboarding", "worker-control", "worker-batch", "flower"),
 ]
 
 
@@ -68,10 +70,7 @@ def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN or not connection.raddr
     }
-    wanted = {
-        ("127.0.0.1", stack.instance.port(name))
-        for name in ("postgres", "broker", "events", "api_server", "flower")
-    }
+    wanted = {("127.0.0.1", stack.instance.port(name)) for name in PORT_NAMES}
     assert wanted <= open_ports
     assert {address for address, _ in open_ports} == {"127.0.0.1"}
 

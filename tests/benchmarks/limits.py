@@ -28,6 +28,8 @@ def column(part: str) -> str:
         return _BOTH
     if part == "worker-batch":
         return "workers, batch"
+    if part == "batch-api":
+        return "api-server"
     return part if part in _SHOWN else REST
 
 

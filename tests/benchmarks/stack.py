@@ -23,7 +23,7 @@ from tests.benchmarks.metadata import Metadata
 #: Variables of the caller that would make a stack another one.
 _FOREIGN = re.compile(r"AIRFLOW|AIRLANE|BENCH|CELERY|PYTHONPATH|PG")
 #: Parts that the others lean on, in the order in which they go on after a rest.
-_SERVERS = ("postgres", "broker", "events", "api-server")
+_SERVERS = ("postgres", "broker", "events", "api-server", "batch-api")
 #: Seconds for the DAG files to be read.
 _PARSE_DEADLINE = 180
 #: Seconds for what is under way to end, and for its messages to be taken.

@@ -70,6 +70,7 @@ def task_worker(
     concurrency: int = 1,
     queue_keys: str = "",
     extra: settings.Settings | None = None,
+    variables: dict[str, str] | None = None,
 ) -> Iterator[TaskWorker]:
     """Run a worker on DAG files until the block ends; then nothing of it is left."""
     dags = folder / "dags"
@@ -87,7 +88,7 @@ def task_worker(
             log.open("wb") as out,
             subprocess.Popen(
                 worker_command(fleet, "work"),
-                env=environment,
+                env={**environment, **(variables or {})},
                 cwd=ROOT,
                 stdout=out,
                 stderr=out,

@@ -25,7 +25,9 @@ BEFORE = [
     ("relay", "postgres"),
     ("worker-batch", "api-server"),
     ("worker-batch", "broker"),
+    ("worker-batch", "batch-api"),
     ("api-server", "postgres"),
+    ("batch-api", "postgres"),
     ("events", "postgres"),
 ]
 
@@ -45,8 +47,8 @@ def found(instance: Instance) -> dict[str, Part]:
 def test_names_are_those_that_programs_rely_on(found: dict[str, Part]) -> None:
     workers = [f"worker-{name}" for name in FLEET.workers]
     assert set(found) == {
-        *("postgres", "broker", "events", "api-server", "scheduler", "dag-processor"),
-        *("triggerer", "relay", *workers, "flower"),
+        *("postgres", "broker", "events", "api-server", "batch-api", "scheduler"),
+        *("dag-processor", "triggerer", "relay", *workers, "flower"),
     }
 
 
@@ -83,8 +85,9 @@ def test_no_key_is_on_a_command_line_or_in_an_environment(
 
 
 def test_nothing_listens_beyond_loopback(found: dict[str, Part]) -> None:
-    words = found["api-server"].words
-    assert words[words.index("--host") + 1] == "127.0.0.1"
+    for name in ("api-server", "batch-api"):
+        words = found[name].words
+        assert words[words.index("--host") + 1] == "127.0.0.1", name
     for name in ("scheduler", "triggerer", *(f"worker-{name}" for name in FLEET.workers)):
         assert "--skip-serve-logs" in found[name].words, name
     assert {part.url.split("//")[1].split(":")[0] for part in found.values() if part.url} == {
@@ -97,11 +100,22 @@ def test_airflow_knows_every_command(found: dict[str, Part]) -> None:
 
     for name in ("api-server", "scheduler", "dag-processor", "triggerer"):
         assert get_parser().parse_args(found[name].words[3:]).subcommand == name
+    words = found["batch-api"].words
+    known = get_parser().parse_args(words[words.index("api-server") :])
+    assert known.apps == found["batch-api"].environment["AIRFLOW_API_APPS"] == "execution"
 
 
 def test_only_those_without_a_promise_give_way(found: dict[str, Part]) -> None:
     assert found["worker-batch"].words[:3] == ["nice", "-n", str(module.BATCH_NICENESS)]
-    assert found["worker-onboarding"].words[0] != "nice"
+    assert found["batch-api"].words[:3] == ["nice", "-n", str(module.BATCH_NICENESS)]
+    for name in ("worker-onboarding", "api-server"):
+        assert found[name].words[0] != "nice", name
+
+
+def test_workers_know_the_api_of_batch_tasks(found: dict[str, Part], instance: Instance) -> None:
+    for name in FLEET.workers:
+        address = found[f"worker-{name}"].environment["AIRLANE_BATCH_API"]
+        assert address == f"http://127.0.0.1:{instance.port('batch_api')}/execution/"
 
 
 def test_a_foreign_server_is_not_started_and_shows_no_password(tmp_path: Path) -> None:

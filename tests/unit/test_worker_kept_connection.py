@@ -78,3 +78,11 @@ def test_a_forked_process_can_not_use_the_connection(monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="expected the connection to be used by process"):
         transport.handle_request(httpx.Request("GET", "http://airflow.example/"))
+
+
+def test_a_client_for_another_server_takes_the_token_there(api, connections):
+    task = api.add("d", "t", "r1")
+    with Client(base_url="http://127.0.0.1:9/execution/", token="a") as stock:
+        client = connections.client_like(stock, f"{api.url}/execution/")
+        client.put(f"task-instances/{task.id}/heartbeat", json={})
+    assert [call.token for call in api.calls] == ["a"]

@@ -108,3 +108,10 @@ def test_seeding_loads_nothing_that_the_worker_has_not():
         "assert 'numpy.random' not in before; assert set(sys.modules) == before"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_only_tasks_of_the_default_queue_have_a_server_of_their_own(monkeypatch):
+    monkeypatch.delenv("AIRLANE_BATCH_API", raising=False)
+    assert coordinator.WarmCoordinator()._servers == {}
+    monkeypatch.setenv("AIRLANE_BATCH_API", "http://127.0.0.1:1/execution/")
+    assert coordinator.WarmCoordinator()._servers == {"batch": "http://127.0.0.1:1/execution/"}

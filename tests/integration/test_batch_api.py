@@ -1,0 +1,28 @@
+"""Tasks of the default queue speak to an API server of their own, where there is one."""
+
+from __future__ import annotations
+
+from tests.execution_api_double import ExecutionApiDouble
+from tests.integration.task_worker import task_worker
+
+TASKS = """\
+from airflow.sdk import DAG, task
+with DAG("tasks"):
+    @task
+    def step():
+        return 1
+    step()
+"""
+
+
+def test_a_task_of_the_default_queue_speaks_to_its_own_server(tmp_path, valkey_url) -> None:
+    with ExecutionApiDouble() as batch_api:
+        server = {"AIRLANE_BATCH_API": f"{batch_api.url}/execution/"}
+        files = {"tasks.py": TASKS}
+        with task_worker(tmp_path / "worker", valkey_url, files, variables=server) as worker:
+            # Known to both servers, as both have one database.
+            worker.api.tasks = batch_api.tasks
+            task = worker.run("tasks.py", "step")
+    assert task.state == "success"
+    assert [call.path.rsplit("/", 1)[1] for call in batch_api.calls][-1] == "state"
+    assert worker.api.calls == []

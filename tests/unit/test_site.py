@@ -28,7 +28,7 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
     ("text", "line", "said"),
     [
         ("port: {}\n", 1, "did you mean 'ports'?"),
-        ("ports:\n  flour: 80\n", 2, "ports.flour: expected one of api_server, batch_api, broker, "),
+        ("ports:\n  flour: 80\n", 2, "ports.flour: expected one of api_server, batch_api, "),
         ("ports:\n  flour: 80\n", 2, "found 'flour'; did you mean 'flower'?"),
         ("ports:\n  flower: 70000\n", 2, "at most 65535, found 70000"),
         ("\nports: {flower: 80, broker: 80}\n", 2, "expected ports that differ"),

@@ -12,7 +12,7 @@ Only bookkeeping: no database and no Airflow, so that its rules can be tested by
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +39,8 @@ YIELD = 0.5
 #: Batch runs that a pass creates or examines at most while an urgent run is on its way: to create
 #: one takes 10 ms of the processor, to examine a small one 5 ms.
 PRESSED: dict[Work, int] = {"create": 3, "examine": 5}
+#: Seconds after which as many more are allowed, once more and again, while work is left over.
+GROW = 2.0
 #: Seconds after its last sign for which an urgent run counts as on its way.
 URGENT_ACTIVE = 10.0
 #: Task instances that the batch runs of one pass may have together; one run is always taken.
@@ -87,6 +89,9 @@ class Agenda:
         self._turn: Work = "examine"
         #: Work of which more is known to be left than a pass did.
         self._left: set[Work] = set()
+        #: Since when some is left over again and again, and when it last was.
+        self._behind: dict[Work, tuple[float, float]] = {}
+        self._retry_all_at: float | None = None
         #: This pass leaves other work for batch that it is time for.
         self._partial = False
         self._examined_at = float("-inf")
@@ -139,6 +144,8 @@ class Agenda:
             wait = min(wait, due - now)
         if self._left:
             wait = min(wait, self._batch_due - now)
+        if self._retry_all_at is not None:
+            wait = min(wait, self._retry_all_at - now)
         return max(0.0, wait)
 
     def unknown(self, runs: Iterable[Run]) -> list[Run]:
@@ -171,8 +178,13 @@ class Agenda:
             Work for which it is time, besides the runs on the agenda.
         """
         now = self._clock()
+        if self._retry_all_at is not None and self._retry_all_at <= now:
+            self._retry_all_at = None
         free = (run for run in self._changed if self._retry_at.get(run, now) <= now)
-        kinds = {self.is_urgent(run) for run in free}
+        urgencies = Counter(self.is_urgent(run) for run in free)
+        if urgencies[False] > PRESSED["examine"]:
+            self._fall_behind("examine")
+        kinds = set(urgencies)
         if (False in kinds or self._left) and self._batch_since is None:
             self._batch_since = now
         rested = now - self._batch_due
@@ -206,10 +218,28 @@ class Agenda:
     def leave(self, work: Work) -> None:
         """Have the next batch pass but those for other work go on with this."""
         self._left.add(work)
+        self._fall_behind(work)
+
+    def _fall_behind(self, work: Work) -> None:
+        now = self._clock()
+        since, last = self._behind.get(work, (now, now))
+        self._behind[work] = (since if now - last <= IDLE else now, now)
 
     def allowance(self, work: Work, usual: int) -> int:
-        """Return how many batch runs this loop may create or examine."""
-        return min(usual, PRESSED.get(work, usual)) if self.pressed() else usual
+        """Return how many batch runs this loop may create or examine.
+
+        While an urgent run is on its way, few; more the longer work is left over, so that batch
+        work keeps up with what comes.
+        """
+        if not self.pressed() or work not in PRESSED:
+            return usual
+        since, last = self._behind.get(work, (0.0, 0.0))
+        behind = last - since if self._clock() - last <= IDLE else 0.0
+        return min(usual, PRESSED[work] * (1 + int(behind / GROW)))
+
+    def retry(self) -> None:
+        """Have another loop soon: what could be queued could not, for somebody else's lock."""
+        self._retry_all_at = self._clock() + LOCKED_RETRY
 
     def pressed(self) -> bool:
         """Tell whether an urgent run is on its way."""
@@ -239,7 +269,8 @@ class Agenda:
         for run in candidates:
             (urgent if self.is_urgent(run) else batch).append(run)
         urgent.sort(key=lambda run: -self.band(run))
-        if urgent:
+        # One that is only looked at from time to time (a listener that waits) is on no way.
+        if any(run in self._changed for run in urgent):
             self._urgent_seen = self._clock()
         chosen = urgent[:limit]
         self.unfinished = len(urgent) > limit

@@ -60,7 +60,7 @@ class ChangedRuns:
         self._clock = clock
         self._swept: dict[Run, float] = {}
         self._heard_since = wakeup.since
-        self._looked_at = float("-inf")
+        self._looked_at = self._swept_at = float("-inf")
 
     def told(self, changed: Collection[Run], whole: Collection[str], session: Session) -> Found:
         """Return those of these runs, and of all runs of some DAGs, that are running."""
@@ -96,15 +96,19 @@ class ChangedRuns:
             # What happened before this connection was told to nobody.
             self._heard_since = self._wakeup.since
             self._swept.clear()
-            self._looked_at = float("-inf")
-        if clock - self._looked_at < LOOK:
+            self._looked_at = self._swept_at = float("-inf")
+        sweeps = sweeps or not self._wakeup.listening
+        # By a clock of its own: looks without sweeps are far more frequent while much is urgent.
+        if clock - (self._swept_at if sweeps else self._looked_at) < LOOK:
             return {}
         self._looked_at = clock
+        if sweeps:
+            self._swept_at = clock
         seen = DagRun.last_scheduling_decision
         sweep = SWEEP if self._wakeup.listening else SWEEP_DEAF
         now = datetime.now(UTC)
         due = max(now - timedelta(seconds=sweep), self._heard_since)
-        swept = seen < due if sweeps or not self._wakeup.listening else false()
+        swept = seen < due if sweeps else false()
         timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
         rows = session.execute(
             select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen, timed)

@@ -55,5 +55,5 @@ class Claims:
     def _in_time(self, claims: dict[str, Any]) -> bool:
         """Say whether the times that a token names still let it through."""
         now, leeway = time.time(), self._validator.leeway
-        begins = max(int(claims["iat"]), int(claims["nbf"]))
+        begins = max(int(claims["iat"]), int(claims.get("nbf", 0)))
         return begins <= now + leeway and int(claims["exp"]) > now - leeway

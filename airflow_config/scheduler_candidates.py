@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
 from airflow.ti_deps.dependencies_states import EXECUTION_STATES
+from airflow.utils.sqlalchemy import is_lock_not_available_error
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import ARRAY, Uuid, any_, event, literal, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from airflow_config import scheduler_shortcut
@@ -37,6 +39,8 @@ FIRST, MORE, MOST = 128, 4, 8192
 #: Seconds after which a pass for all pools is Airflow's own: it names tasks of unknown pools.
 WHOLE = 60.0
 
+#: PostgreSQL's code for a lock that somebody else holds (`lock_not_available`).
+_LOCKED = "55P03"
 #: What takes a slot of a pool, or may.
 _OCCUPYING = (*EXECUTION_STATES, TaskInstanceState.DEFERRED)
 
@@ -130,26 +134,38 @@ class Candidates:
         self._whole_at = time.monotonic()
         #: All pools, as of the last time that Airflow read them.
         self._pools: frozenset[str] = frozenset()
+        #: Somebody else was in the critical section the last time: nobody tells when it is free.
+        self.shut_out = False
 
     def around_queueing(self, stock: Callable[..., list[TI]]) -> Callable[..., list[TI]]:
         """Wrap `SchedulerJobRunner._executable_task_instances_to_queued`."""
 
         @functools.wraps(stock)
         def executable(runner: Any, max_tis: int, session: Session) -> list[TI]:
-            examined = {pool for pool in self._pools if self._examined(pool)}
-            if examined and not (examined == self._pools and self._whole_is_due()):
-                tasks = scheduler_shortcut.queue(runner, max_tis, session, self._pools, examined)
-                if tasks is not None:
-                    return tasks
-            self._search = Search(max_tis)
-            event.listen(session, "do_orm_execute", self._on_execute)
+            self.shut_out = False
             try:
-                return stock(runner, max_tis, session=session)
-            finally:
-                event.remove(session, "do_orm_execute", self._on_execute)
-                self._search = None
+                return self._queue(stock, runner, max_tis, session)
+            except OperationalError as error:
+                self.shut_out = is_lock_not_available_error(_named(error))
+                raise _named(error) from error
 
         return executable
+
+    def _queue(
+        self, stock: Callable[..., list[TI]], runner: Any, max_tis: int, session: Session
+    ) -> list[TI]:
+        examined = {pool for pool in self._pools if self._examined(pool)}
+        if examined and not (examined == self._pools and self._whole_is_due()):
+            tasks = scheduler_shortcut.queue(runner, max_tis, session, self._pools, examined)
+            if tasks is not None:
+                return tasks
+        self._search = Search(max_tis)
+        event.listen(session, "do_orm_execute", self._on_execute)
+        try:
+            return stock(runner, max_tis, session=session)
+        finally:
+            event.remove(session, "do_orm_execute", self._on_execute)
+            self._search = None
 
     def around_pools(self, stock: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap `Pool.slots_stats`: pools of no interest show no open slot."""
@@ -180,11 +196,13 @@ class Candidates:
         search = self._search
         assert search is not None  # noqa: S101 - for the type checker
         search.open(pools)
-        if not search.pools:
-            return
-        if len(search.pools) == len(pools) and self._whole_is_due():
+        if self._whole_is_due() and all(map(self._examined, pools)):
             self._whole_at = time.monotonic()
-            search.whole = True
+            # With a pool that is full, Airflow would read all that waits for it. Another time.
+            search.whole = len(search.pools) == len(pools)
+            if search.whole:
+                return
+        if not search.pools:
             return
         search.look(session)
         if not search.ids:
@@ -212,6 +230,17 @@ class Candidates:
             search.look(state.session)
         search.whole = True
         return None
+
+
+def _named(error: OperationalError) -> OperationalError:
+    """Return an error so that Airflow knows a lock that somebody else holds.
+
+    It looks for psycopg 2's `pgcode`; psycopg 3 calls it `sqlstate`. Unknown, the error would end
+    the scheduler whenever a pool's row is being changed (Airflow 3.3.2).
+    """
+    if getattr(error.orig, "sqlstate", None) != _LOCKED:
+        return error
+    return OperationalError(str(error.orig), params=None, orig=RuntimeError(_LOCKED))
 
 
 def _takes_tasks(state: ORMExecuteState) -> bool:

@@ -1,4 +1,4 @@
-"""The scheduler's loop, bounded: the one module that touches Airflow's scheduler from inside.
+"""The scheduler's loop, bounded: what touches Airflow's scheduler from inside is put in place here.
 
 Read from Airflow 3.3.2. It has no extension point for which DagRuns a loop examines, nor for
 waking it, so these functions are replaced or wrapped when the executor starts in a scheduler:
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from airflow_config.queues import Fleet
     from airflow_config.wakeup import Change, WakeUp
 
+#: So many passes that create few runs, and the last of them looks at as many DAGs as Airflow does.
+LOOK_FURTHER = 4
 #: Seconds after which a DAG is looked at again for tasks that wait for other runs.
 LINKS = 10
 
@@ -84,6 +86,10 @@ class SchedulerLoop:
         self.agenda = Agenda(default.priority, clock)
         self._created_at = self._started_at = self._looked_at = float("-inf")
         self._runs = ChangedRuns(wakeup, clock)
+        self._candidates = Candidates(self._is_examined)
+        self._creations = 0
+        #: Ids of the queued runs that the last pass could start, when there may be more.
+        self._startable: set[int] = set()
         self._runner: Any = None
         #: DAGs of which every running run is looked at in the next loop.
         self._whole: set[str] = set()
@@ -95,7 +101,7 @@ class SchedulerLoop:
     def install(self) -> None:
         """Put the functions in their places, in this process."""
         runner: Any = SchedulerJobRunner
-        candidates = Candidates(self._is_examined)
+        candidates = self._candidates
         wraps: tuple[run_examination.Wrap, ...] = (
             (runner, "_do_scheduling", self._around_scheduling),
             (runner, "_create_dagruns_for_dags", self._around_creating),
@@ -147,6 +153,8 @@ class SchedulerLoop:
             queued = stock(runner, session)
         finally:
             scheduler_passes.forget_versions(session)
+        if self._candidates.shut_out:
+            agenda.retry()
         if agenda.batch_pass:
             agenda.passed(time.monotonic() - start)
         return queued
@@ -176,7 +184,10 @@ class SchedulerLoop:
                 return
             self._created_at = now
             usual = DagModel.NUM_DAGS_PER_DAGRUN_QUERY
-            DagModel.NUM_DAGS_PER_DAGRUN_QUERY = agenda.allowance("create", usual)
+            # DAGs of which no run can be created stay the first ones: some passes look further.
+            self._creations += 1
+            few = self._creations % LOOK_FURTHER
+            DagModel.NUM_DAGS_PER_DAGRUN_QUERY = agenda.allowance("create", usual) if few else usual
             try:
                 stock(runner, guard, session)
             finally:
@@ -212,7 +223,11 @@ class SchedulerLoop:
                 known = {run.id for run in runs}
                 others = list(stock(session))
                 runs += [run for run in others if run.id not in known]
-                if len(others) >= self._limit:
+                ids = {run.id for run in others}
+                # The same ones again can't be started: more passes would not help.
+                more = len(others) >= self._limit and ids != self._startable
+                self._startable = ids
+                if more:
                     self._started_at = float("-inf")
                     agenda.leave("start")
             elif len(urgent) < len(told):

@@ -17,9 +17,11 @@ from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.pool import Pool
 from airflow.utils.session import create_session
+from airflow.utils.sqlalchemy import is_lock_not_available_error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from airflow_config import scheduler_candidates as module
 from airflow_config.scheduler_candidates import Candidates
@@ -245,3 +247,18 @@ def test_an_index_gives_the_candidates(writer: psycopg.Connection) -> None:
         " ORDER BY priority_weight DESC, id LIMIT 10"
     ).fetchall()
     assert "airlane_task_waiting" in "\n".join(row[0] for row in rows)
+
+
+def test_airflow_knows_a_pool_that_somebody_else_holds(
+    writer: psycopg.Connection, candidates: Candidates
+) -> None:
+    fill(writer, [Task(RUNS[0])], [1])
+    with critical_section(candidates) as once:
+        with writer.transaction():
+            writer.execute("SELECT * FROM slot_pool FOR UPDATE")
+            with pytest.raises(OperationalError) as found:
+                once()
+        assert is_lock_not_available_error(found.value)
+        assert candidates.shut_out
+        assert len(once()) == 1
+        assert not candidates.shut_out

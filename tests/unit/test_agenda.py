@@ -251,3 +251,55 @@ def test_few_batch_runs_share_a_pass_while_an_urgent_run_is_on_its_way(
     agenda.passed(took=0)
     clock.now += rules.YIELD
     assert step(agenda) == many[20 : 20 + rules.PRESSED["examine"]]
+
+
+def test_what_is_looked_at_from_time_to_time_is_not_on_its_way(agenda: Agenda) -> None:
+    agenda.begin()
+    assert agenda.choose([URGENT_RUN], 20) == [URGENT_RUN]
+    assert not agenda.pressed()
+    agenda.note([task(URGENT_RUN)])
+    assert step(agenda) == [URGENT_RUN]
+    assert agenda.pressed()
+
+
+def test_more_is_allowed_the_longer_work_is_left_over(agenda: Agenda, clock: Clock) -> None:
+    def allowed() -> int:
+        """Return what is allowed while an urgent run is on its way."""
+        agenda.note([task(URGENT_RUN)])
+        return agenda.allowance("create", 10)
+
+    few = rules.PRESSED["create"]
+    assert allowed() == few
+    found = []
+    for _ in range(50):
+        agenda.leave("create")
+        found.append(allowed())
+        clock.now += 0.2
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (few, 10)
+    clock.now += 2 * rules.IDLE
+    assert allowed() == few
+
+
+def test_many_batch_changes_are_kept_up_with(agenda: Agenda, clock: Clock) -> None:
+    many = [("small", str(number)) for number in range(500)]
+    agenda.learn(dict.fromkeys(many, Profile(BATCH, 1)))
+    agenda.note(task(run) for run in many)
+    taken = []
+    for _ in range(100):
+        agenda.note([task(URGENT_RUN)])
+        taken.append(len([run for run in step(agenda) if run != URGENT_RUN]))
+        if agenda.batch_pass:
+            agenda.passed(took=0)
+        clock.now += rules.YIELD
+    assert sum(taken) == len(many)
+    assert max(taken) > rules.PRESSED["examine"]
+
+
+def test_a_lock_that_somebody_else_holds_is_tried_again_soon(agenda: Agenda, clock: Clock) -> None:
+    agenda.retry()
+    assert 0 < agenda.patience() <= rules.LOCKED_RETRY
+    clock.now += rules.LOCKED_RETRY
+    assert agenda.patience() == 0
+    step(agenda)
+    assert agenda.patience() == rules.IDLE

@@ -215,3 +215,10 @@ class _CountingValidator:
     async def avalidated_claims(self, asked: str, _required: Any) -> Any:
         self.asked.append(asked)
         return await self.whole(asked)
+
+
+def test_a_token_need_not_say_when_it_begins(application: Any) -> None:
+    claims = Claims(_CountingValidator())  # type: ignore[arg-type]
+    now = time.time()
+    assert claims._in_time({"iat": now - 1, "exp": now + 60})
+    assert not claims._in_time({"iat": now - 600, "exp": now - 300})

@@ -20,7 +20,7 @@ from dags.packs.model_store import ModelStoreError, NoModelError, promoted
 from deploy.local import flower, leftovers, postgres, stack, valkey
 from deploy.local.caller import passed_on
 from deploy.local.instance import Instance, InstanceError, current, started
-from deploy.local.parts import parts, started_fleet
+from deploy.local.parts import parts, started_fleet, worker_environment, worker_words
 from deploy.local.status import Status
 from deploy.local.status import status as ask_status
 from workers import command as worker_command
@@ -219,7 +219,7 @@ def worker(
         )
     # a name of its own beside the workers that the supervisor keeps
     name = worker_command.part_name(class_name, os.getpid())
-    words = worker_command.worker_command(fleet, class_name, name)
+    words = worker_words(fleet, class_name, name)
     if show:
         typer.echo(shlex.join(words))
         return
@@ -228,9 +228,9 @@ def worker(
             "expected the stack to be up, found no answer from the broker. "
             "Fix: airlane status, airlane up"
         )
-    variables = passed_on() | instance.environment(name, "worker", "worker")
+    variables = passed_on() | worker_environment(instance, name)
     os.chdir(ROOT)
-    os.execve(words[0], words, {**variables, "OMP_NUM_THREADS": "1"})  # noqa: S606
+    os.execvpe(words[0], words, variables)  # noqa: S606
 
 
 def reset(

@@ -43,6 +43,33 @@ class KeptTransport(httpx.BaseTransport):
         self._transport.close()
 
 
+class EitherTransport(httpx.BaseTransport):
+    """Sends to one server, and to another one when nobody listens there.
+
+    Parameters
+    ----------
+    first, second
+        What sends the requests.
+    other
+        Address of the second server. Nothing of a request has been sent when there is no
+        connection, so that it can be sent again.
+    """
+
+    def __init__(self, first: KeptTransport, second: KeptTransport, other: httpx.URL) -> None:
+        self._first, self._second, self._other = first, second, other
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        try:
+            return self._first.handle_request(request)
+        except httpx.ConnectError:
+            request.url = request.url.copy_with(
+                scheme=self._other.scheme, host=self._other.host, port=self._other.port
+            )
+            request.headers["Host"] = self._other.netloc.decode("ascii")
+            return self._second.handle_request(request)
+
+
 class Connections:
     """The kept connections of a process, by address."""
 
@@ -59,24 +86,31 @@ class Connections:
             Airflow's, made for one task. It is returned itself where its connection can't be
             shared (a dry run, or a proxy).
         address
-            Of another API server, in place of that client's.
+            Of another API server, in place of that client's as long as somebody listens there.
         """
         if type(client._transport) is not httpx.HTTPTransport or client._mounts:
             return client
         if self._owner != os.getpid():
             self.__init__()  # type: ignore[misc]  # the parent's are not ours
-        address = address or str(client.base_url)
+        own = str(client.base_url)
+        transport: httpx.BaseTransport = self._transport(type(client), own)
+        if address is not None and address != own:
+            first = self._transport(type(client), address)
+            transport = EitherTransport(first, self._transport(type(client), own), client.base_url)
+        return type(client)(
+            base_url=address or own,
+            token=client.auth.token,
+            timeout=client.timeout,
+            transport=transport,
+        )
+
+    def _transport(self, kind: Any, address: str) -> KeptTransport:
         if address not in self._kept:
             # The stock client's own transport, so that certificates are as Airflow set them; its
             # own client must not close it.
-            model = type(client)(base_url=address, token="", limits=_LIMITS)
+            model = kind(base_url=address, token="", limits=_LIMITS)
             self._kept[address] = KeptTransport(model._transport)
-        return type(client)(
-            base_url=address,
-            token=client.auth.token,
-            timeout=client.timeout,
-            transport=self._kept[address],
-        )
+        return self._kept[address]
 
     def forget(self) -> None:
         """Close all connections, as after an error in the midst of an answer."""

@@ -171,7 +171,8 @@ class Instance:
             return int(self.state()["ports"][name])
         except (KeyError, TypeError, ValueError):
             raise InstanceError(
-                f"expected a port of {name} in {self.state_file}, found none. Fix: airlane up"
+                f"expected a port of {name} in {self.state_file}, found none. "
+                "Fix: airlane down, airlane up"
             ) from None
 
     @property
@@ -217,8 +218,10 @@ class Instance:
         return f"http://127.0.0.1:{self.port('api_server')}"
 
     @property
-    def batch_api_url(self) -> str:
-        """Address of the execution API for tasks of the default queue."""
+    def batch_api_url(self) -> str | None:
+        """Address of the execution API for tasks of the default queue, if there is one."""
+        if "batch_api" not in self.state().get("ports", {}):
+            return None
         return f"http://127.0.0.1:{self.port('batch_api')}"
 
     @property

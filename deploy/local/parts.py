@@ -84,7 +84,7 @@ def parts(instance: Instance, fleet: Fleet) -> list[Part]:
     return [
         *_servers(instance),
         _api_server(instance),
-        _batch_api(instance),
+        *_batch_api(instance),
         *_control(instance),
         _relay(instance),
         *_workers(instance, fleet),
@@ -173,10 +173,12 @@ def _api_server(instance: Instance) -> Part:
     )
 
 
-def _batch_api(instance: Instance) -> Part:
+def _batch_api(instance: Instance) -> list[Part]:
     # Calls share their server's one interpreter: many of batch tasks held up the urgent ones.
+    if instance.batch_api_url is None:
+        return []  # what runs was started by a release that had none
     port = str(instance.port("batch_api"))
-    return Part(
+    part = Part(
         name="batch-api",
         words=[
             *_YIELDING,
@@ -192,6 +194,7 @@ def _batch_api(instance: Instance) -> Part:
         stop_order=_API,
         url=instance.batch_api_url,
     )
+    return [part]
 
 
 def _control(instance: Instance) -> list[Part]:
@@ -226,24 +229,33 @@ def _relay(instance: Instance) -> Part:
     )
 
 
+def worker_environment(instance: Instance, name: str) -> dict[str, str]:
+    """Return the variables of a worker."""
+    found = instance.environment(name, "worker", "worker")
+    # one task, one core: a model must not start a thread for each
+    found["OMP_NUM_THREADS"] = "1"
+    if instance.batch_api_url is not None:
+        found["AIRLANE_BATCH_API"] = f"{instance.batch_api_url}/execution/"
+    return found
+
+
+def worker_words(fleet: Fleet, class_name: str, name: str) -> list[str]:
+    """Return the command line of a worker beside others on one machine."""
+    # All classes share the cores: the default queue's gives way.
+    batch = fleet.workers[class_name].home == fleet.default_queue.name
+    return [*(_YIELDING if batch else ()), *worker.worker_command(fleet, class_name, name)]
+
+
 def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
     found = []
     for class_name, worker_class in fleet.workers.items():
         for number in range(1, worker_class.local + 1):
             name = worker.part_name(class_name, number)
-            # On one machine all classes share the cores: the default queue's gives way.
-            batch = worker_class.home == fleet.default_queue.name
-            yielding = _YIELDING if batch else ()
             found.append(
                 Part(
                     name=name,
-                    words=[*yielding, *worker.worker_command(fleet, class_name, name)],
-                    environment={
-                        **instance.environment(name, "worker", "worker"),
-                        # one task, one core: a model must not start a thread for each
-                        "OMP_NUM_THREADS": "1",
-                        "AIRLANE_BATCH_API": f"{instance.batch_api_url}/execution/",
-                    },
+                    words=worker_words(fleet, class_name, name),
+                    environment=worker_environment(instance, name),
                     ready=_when(probes.worker_consumes, instance.broker_url(), name),
                     stage=2,
                     stop_order=_WORK,

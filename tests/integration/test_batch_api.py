@@ -26,3 +26,11 @@ def test_a_task_of_the_default_queue_speaks_to_its_own_server(tmp_path, valkey_u
     assert task.state == "success"
     assert [call.path.rsplit("/", 1)[1] for call in batch_api.calls][-1] == "state"
     assert worker.api.calls == []
+
+
+def test_a_task_goes_on_when_nobody_listens_there(tmp_path, valkey_url) -> None:
+    away = {"AIRLANE_BATCH_API": "http://127.0.0.1:9/execution/"}
+    files = {"tasks.py": TASKS}
+    with task_worker(tmp_path / "worker", valkey_url, files, variables=away) as worker:
+        task = worker.run("tasks.py", "step")
+    assert task.state == "success", worker.log_of(task)

@@ -295,5 +295,6 @@ def test_env_can_be_evaluated_and_marks_no_shell(
 @pytest.mark.usefixtures("created")
 def test_a_workers_command_line_is_shown(airlane: Airlane) -> None:
     words = shlex.split(airlane("worker", "batch", "--show").out)
-    assert words[1:5] == ["-m", "airflow", "celery", "worker"]
+    assert words[:2] == ["nice", "-n"], "as the stack's own batch worker"
+    assert words[4:8] == ["-m", "airflow", "celery", "worker"]
     assert words[words.index("--queues") + 1] == "onboarding,control,batch"

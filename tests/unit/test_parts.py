@@ -139,3 +139,12 @@ def test_the_model_that_runs_is_the_one_of_the_start(instance: Instance) -> None
     text = queues_file().read_text()
     instance.started_queues.write_text(text.replace("concurrency: 2", "concurrency: 3"))
     assert started_fleet(instance).workers["control"].concurrency == 3
+
+
+def test_what_an_older_release_started_has_no_batch_api(instance: Instance) -> None:
+    ports = instance.state()["ports"]
+    del ports["batch_api"]
+    instance.update_state(ports=ports)
+    found = {part.name: part for part in parts(instance, FLEET)}
+    assert "batch-api" not in found
+    assert "AIRLANE_BATCH_API" not in found["worker-batch"].environment

@@ -86,3 +86,13 @@ def test_a_client_for_another_server_takes_the_token_there(api, connections):
         client = connections.client_like(stock, f"{api.url}/execution/")
         client.put(f"task-instances/{task.id}/heartbeat", json={})
     assert [call.token for call in api.calls] == ["a"]
+
+
+def test_a_server_that_is_away_is_stood_in_for(api, connections):
+    task = api.add("d", "t", "r1")
+    with Client(base_url=f"{api.url}/execution/", token="a") as stock:
+        client = connections.client_like(stock, "http://127.0.0.1:9/execution/")
+        client.put(f"task-instances/{task.id}/heartbeat", json={"number": 1})
+    (found,) = api.calls
+    assert found.token == "a"
+    assert found.path.endswith(f"{task.id}/heartbeat")

@@ -12,7 +12,7 @@ Only bookkeeping: no database and no Airflow, so that its rules can be tested by
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -180,20 +180,17 @@ class Agenda:
         now = self._clock()
         if self._retry_all_at is not None and self._retry_all_at <= now:
             self._retry_all_at = None
-        free = (run for run in self._changed if self._retry_at.get(run, now) <= now)
-        urgencies = Counter(self.is_urgent(run) for run in free)
-        if urgencies[False] > PRESSED["examine"]:
+        urgent, batch = self._free()
+        if len(batch) > PRESSED["examine"]:
             self._fall_behind("examine")
-        kinds = set(urgencies)
-        if (False in kinds or self._left) and self._batch_since is None:
+        if (batch or self._left) and self._batch_since is None:
             self._batch_since = now
         rested = now - self._batch_due
         # Schedules and queued runs are looked at in batch passes too, though nobody tells.
         overdue = rested >= 2 * IDLE or (
             self._batch_since is not None and now - self._batch_since >= YIELD
         )
-        urgent = bool(self.new_runs) or True in kinds
-        self.batch_pass = rested >= 0 and (overdue or not urgent)
+        self.batch_pass = rested >= 0 and (overdue or not (self.new_runs or urgent))
         if not self.batch_pass:
             return
         if not self.pressed():
@@ -201,7 +198,7 @@ class Agenda:
             self._partial = False
         else:
             wanted = {*due, *self._left}
-            if False in kinds or now - self._examined_at >= IDLE:
+            if batch or now - self._examined_at >= IDLE:
                 wanted.add("examine")
             at = WORKS.index(self._turn) + 1
             self._turn = next((w for w in (*WORKS[at:], *WORKS[:at]) if w in wanted), "examine")
@@ -247,12 +244,21 @@ class Agenda:
 
     def changed(self, limit: int) -> list[Run]:
         """Return runs on the agenda that may be looked at now, urgent ones first."""
-        now = self._clock()
-        free = [run for run in self._changed if self._retry_at.get(run, now) <= now]
-        urgent = [run for run in free if self.is_urgent(run)]
-        batch = [run for run in free if not self.is_urgent(run)] if self.does("examine") else []
+        urgent, batch = self._free()
+        if not self.does("examine"):
+            batch = []
         # Looking them up costs too; some of them will have ended, or have nothing to schedule.
         return [*urgent, *batch[: 4 * self.allowance("examine", limit)]][:limit]
+
+    def _free(self) -> tuple[list[Run], list[Run]]:
+        """Return the urgent and the batch runs on the agenda that nobody else is known to hold."""
+        now = self._clock()
+        urgent: list[Run] = []
+        batch: list[Run] = []
+        for run in self._changed:
+            if self._retry_at.get(run, now) <= now:
+                (urgent if self.is_urgent(run) else batch).append(run)
+        return urgent, batch
 
     def choose(self, candidates: Iterable[Run], limit: int) -> list[Run]:
         """Return which of these runs to examine now, most urgent first.

@@ -146,8 +146,9 @@ class Candidates:
             try:
                 return self._queue(stock, runner, max_tis, session)
             except OperationalError as error:
-                self.shut_out = is_lock_not_available_error(_named(error))
-                raise _named(error) from error
+                named = _named(error)
+                self.shut_out = is_lock_not_available_error(named)
+                raise named from error
 
         return executable
 

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from sqlalchemy import event
 
 #: What every row needs; Airflow fills it in Python.
 _INSERT_RUN = """
@@ -88,3 +90,21 @@ def insert_task(
 ) -> None:
     """Add a task to a run."""
     connection.execute(_INSERT_TASK, [task_id, dag_id, run_id, state, weight])
+
+
+@contextmanager
+def statements_heard() -> Iterator[list[str]]:
+    """Give what this process asks of Airflow's database meanwhile, statement by statement."""
+    from airflow import settings
+
+    heard: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        heard.append(statement)
+
+    engine = settings.get_engine()
+    event.listen(engine, "before_cursor_execute", hear)
+    try:
+        yield heard
+    finally:
+        event.remove(engine, "before_cursor_execute", hear)

@@ -93,10 +93,11 @@ class Connections:
         if self._owner != os.getpid():
             self.__init__()  # type: ignore[misc]  # the parent's are not ours
         own = str(client.base_url)
-        transport: httpx.BaseTransport = self._transport(type(client), own)
+        kept = self._transport(type(client), own)
+        transport: httpx.BaseTransport = kept
         if address is not None and address != own:
             first = self._transport(type(client), address)
-            transport = EitherTransport(first, self._transport(type(client), own), client.base_url)
+            transport = EitherTransport(first, kept, client.base_url)
         return type(client)(
             base_url=address or own,
             token=client.auth.token,

@@ -17,10 +17,10 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.session import create_session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 
 from airflow_config import run_examination
-from tests.metadata_database import insert_dag, insert_run, insert_task
+from tests.metadata_database import insert_dag, insert_run, insert_task, statements_heard
 
 TASKS = 5
 RULES = ["all_success", "all_done", "one_failed", "none_failed_min_one_success", "one_success"]
@@ -57,21 +57,6 @@ def wrapped() -> Iterator[None]:
         for owner, name, wrap in run_examination.WRAPS:
             patched.setattr(owner, name, wrap(getattr(owner, name)))
         yield
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    from airflow import settings as airflow_settings
-
-    heard: list[str] = []
-
-    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        heard.append(statement)
-
-    engine = airflow_settings.get_engine()
-    event.listen(engine, "before_cursor_execute", hear)
-    yield heard
-    event.remove(engine, "before_cursor_execute", hear)
 
 
 def examined(dag: Any) -> tuple[Any, ...]:
@@ -115,7 +100,7 @@ def test_tasks_that_are_not_ready_are_read_once(writer: psycopg.Connection) -> N
     dag = dag_of([(n, n + 1) for n in range(TASKS - 1)], ["all_success"] * TASKS)
 
     def reads() -> int:
-        with statements() as heard:
+        with statements_heard() as heard:
             assert examined(dag)[0] == ["t1"]
         return sum("SELECT task_instance.id" in statement for statement in heard)
 
@@ -162,7 +147,7 @@ def test_only_the_end_of_a_run_waits_for_the_disk(
         guard.commit()
         return "callbacks"
 
-    with create_session(scoped=False) as session, statements() as heard:
+    with create_session(scoped=False) as session, statements_heard() as heard:
         guard = SimpleNamespace(commit=session.commit)
         runs = session.scalars(select(DagRun)).all()
         schedule_all = run_examination._examination(examine)
@@ -173,7 +158,7 @@ def test_only_the_end_of_a_run_waits_for_the_disk(
 
 
 def test_without_runs_nothing_is_asked(metadata_orm: str) -> None:
-    with create_session(scoped=False) as session, statements() as heard:
+    with create_session(scoped=False) as session, statements_heard() as heard:
         schedule_all = run_examination._examination(lambda *_: _[1].commit())
         schedule_all(None, SimpleNamespace(commit=session.commit), [], session)
     assert heard == []

@@ -20,12 +20,11 @@ from airflow.utils.session import create_session
 from airflow.utils.sqlalchemy import is_lock_not_available_error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from airflow_config import scheduler_candidates as module
 from airflow_config.scheduler_candidates import Candidates
-from tests.metadata_database import insert_dag, insert_run
+from tests.metadata_database import insert_dag, insert_run, statements_heard
 
 POOLS = {"onboarding": 3, "control": 2, "batch": 4}
 #: DAG -> active tasks that a run of it may have.
@@ -131,17 +130,8 @@ def loops(
 @pytest.fixture
 def statements(metadata_orm: str) -> Iterator[list[str]]:
     """What this process asks of the database."""
-    from airflow import settings as airflow_settings
-
-    heard: list[str] = []
-
-    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        heard.append(statement)
-
-    engine = airflow_settings.get_engine()
-    event.listen(engine, "before_cursor_execute", hear)
-    yield heard
-    event.remove(engine, "before_cursor_execute", hear)
+    with statements_heard() as heard:
+        yield heard
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])

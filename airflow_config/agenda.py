@@ -123,10 +123,14 @@ class Agenda:
         profile = self._profiles.get(run)
         return profile is None or profile.band > self._batch_band
 
+    def size(self, run: Run) -> int:
+        """Return how many tasks a run has; 0 while it is not known."""
+        profile = self._profiles.get(run)
+        return profile.size if profile else 0
+
     def is_large(self, run: Run) -> bool:
         """Tell whether a batch run has so many tasks that examining it in vain costs."""
-        profile = self._profiles.get(run)
-        return profile is not None and not self.is_urgent(run) and profile.size >= LARGE
+        return not self.is_urgent(run) and self.size(run) >= LARGE
 
     def band(self, run: Run) -> int:
         """Return the band of a run; 0 while it is not known."""
@@ -283,8 +287,7 @@ class Agenda:
         if self.does("examine"):
             size = 0
             for run in batch[: self.allowance("examine", limit)]:
-                profile = self._profiles.get(run)
-                size += profile.size if profile else 1
+                size += max(1, self.size(run))
                 if len(chosen) >= limit or (size > BATCH_SIZE and chosen[len(urgent) :]):
                     break
                 chosen.append(run)

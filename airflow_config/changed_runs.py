@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
@@ -20,6 +20,7 @@ from sqlalchemy import and_, false, func, or_, select, tuple_
 from sqlalchemy.orm import contains_eager
 
 from airflow_config.agenda import Profile, Run
+from airflow_config.large_runs import SWEEP_ALL
 from airflow_config.queues import BAND
 from airflow_config.run_filters import examinable, has_timed_tasks, with_nothing_to_schedule
 
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 #: Seconds between looks for what nobody tells of.
 LOOK = 0.5
-#: Seconds after which a running run is examined though nothing was told of it: when something
-#: in it could be scheduled, and in any case (a run's own time-out).
-SWEEP, SWEEP_ALL = 15, 60
+#: Seconds after which a running run is examined though nothing was told of it, when something in
+#: it could be scheduled; in any case, see `large_runs`.
+SWEEP = 15
 #: Seconds for both while notifications are not heard: as stock Airflow, which polls.
 SWEEP_DEAF = 1
 #: The same for a run with a task that waits for a time: a retry's delay, a sensor's next look.
@@ -40,8 +41,16 @@ SWEEP_TIMED = 1
 #: Runs looked up at a time, and runs whose last sweep is remembered.
 CANDIDATES, _REMEMBERED = 200, 20_000
 
-#: Id of a run's row, and when it was examined last.
-Found = dict[Run, tuple[int, datetime | None]]
+
+class Seen(NamedTuple):
+    """The id of a run's row, when the run was examined last, and when it was started."""
+
+    id: int
+    examined: datetime | None
+    started: datetime | None
+
+
+Found = dict[Run, Seen]
 
 
 class ChangedRuns:
@@ -75,13 +84,13 @@ class ChangedRuns:
     def _running(self, session: Session, condition: Any, limit: int) -> Found:
         seen = DagRun.last_scheduling_decision
         rows = session.execute(
-            select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen)
+            select(DagRun.dag_id, DagRun.run_id, DagRun.id, seen, DagRun.start_date)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
             .where(*examinable(), condition)
             .order_by(seen.nulls_first(), DagRun.run_after)
             .limit(limit)
         )
-        return {(dag_id, run_id): (id_, examined) for id_, dag_id, run_id, examined in rows}
+        return {(dag_id, run_id): Seen(*columns) for dag_id, run_id, *columns in rows}
 
     def untold(self, session: Session, *, sweeps: bool) -> Found:
         """Return running runs that were never examined, or not for long, twice a second.
@@ -111,7 +120,7 @@ class ChangedRuns:
         swept = seen < due if sweeps else false()
         timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
         rows = session.execute(
-            select(DagRun.id, DagRun.dag_id, DagRun.run_id, seen, timed)
+            select(DagRun.dag_id, DagRun.run_id, timed, DagRun.id, seen, DagRun.start_date)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
             .where(*examinable(), or_(seen.is_(None), swept, timed))
             .order_by(seen.nulls_first(), DagRun.run_after)
@@ -119,17 +128,17 @@ class ChangedRuns:
         )
         found: Found = {}
         quiet: dict[int, Run] = {}
-        for id_, dag_id, run_id, examined, is_timed in rows:
-            run = (dag_id, run_id)
-            if examined is not None:
+        for dag_id, run_id, is_timed, *columns in rows:
+            run, row = (dag_id, run_id), Seen(*columns)
+            if row.examined is not None:
                 # Once per sweep: it may be left alone, and then its time does not change.
                 every = SWEEP_TIMED if is_timed else sweep
                 if clock - self._swept.get(run, float("-inf")) < every:
                     continue
                 self._swept[run] = clock
-                if not is_timed and examined > now - timedelta(seconds=SWEEP_ALL):
-                    quiet[id_] = run
-            found[run] = (id_, examined)
+                if not is_timed and row.examined > now - timedelta(seconds=SWEEP_ALL):
+                    quiet[row.id] = run
+            found[run] = row
         for id_ in nothing_to_schedule(quiet, session):
             del found[quiet[id_]]
         if len(self._swept) > _REMEMBERED:

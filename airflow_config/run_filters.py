@@ -6,7 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from airflow.models.dag import DagModel
+from airflow.models.dag_version import DagVersion
 from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
 from sqlalchemy import and_, exists, func, or_, select, tuple_
@@ -39,11 +41,22 @@ def has_timed_tasks() -> Any:
 
 
 def with_nothing_to_schedule(ids: Collection[int]) -> Any:
-    """Return the query for which of these runs have only running and waiting tasks left."""
+    """Return the query for which of these runs have only running and waiting tasks left.
+
+    Their DAG has not been edited since they were examined either: it may have more tasks now.
+    """
     of_run = and_(TaskInstance.dag_id == DagRun.dag_id, TaskInstance.run_id == DagRun.run_id)
     schedulable = or_(TaskInstance.state.is_(None), TaskInstance.state.in_(TIMED))
+    # by the version, which has an index of its DAG's id
+    edited = (
+        exists()
+        .where(SerializedDagModel.dag_version_id == DagVersion.id)
+        .where(DagVersion.dag_id == DagRun.dag_id)
+        .where(SerializedDagModel.last_updated > DagRun.last_scheduling_decision)
+    )
     return select(DagRun.id).where(
         DagRun.id.in_(ids),
         ~exists().where(of_run, schedulable),
         exists().where(of_run, TaskInstance.state.in_(_UNFINISHED)),
+        ~edited,
     )

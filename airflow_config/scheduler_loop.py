@@ -26,7 +26,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
@@ -37,7 +36,8 @@ from airflow.models.pool import Pool
 
 from airflow_config import changed_runs, run_examination, scheduler_passes
 from airflow_config.agenda import IDLE, Agenda, Run, Work
-from airflow_config.changed_runs import CANDIDATES, LOOK, SWEEP_ALL, ChangedRuns
+from airflow_config.changed_runs import CANDIDATES, LOOK, ChangedRuns
+from airflow_config.large_runs import LargeRuns
 from airflow_config.scheduler_candidates import Candidates
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 #: So many passes that create few runs, and the last of them looks at as many DAGs as Airflow does.
 LOOK_FURTHER = 4
-#: Seconds after which a DAG is looked at again for tasks that wait for other runs.
-LINKS = 10
+#: Seconds after which a DAG is read again.
+REREAD = 10
 
 #: What `install` put others in the place of.
 _STOCK: list[tuple[Any, str, Any]] = []
@@ -86,6 +86,7 @@ class SchedulerLoop:
         self.agenda = Agenda(default.priority, clock)
         self._created_at = self._started_at = self._looked_at = float("-inf")
         self._runs = ChangedRuns(wakeup, clock)
+        self._large = LargeRuns()
         self._candidates = Candidates(self._is_examined)
         self._creations = 0
         #: Ids of the queued runs that the last pass could start, when there may be more.
@@ -95,7 +96,7 @@ class SchedulerLoop:
         self._whole: set[str] = set()
         #: DAGs whose runs wait for one another.
         self._linked: set[str] = set()
-        self._links_read: dict[str, float] = {}
+        self._dags_read: dict[str, float] = {}
         self._limit = DagRun.DEFAULT_DAGRUNS_TO_EXAMINE
 
     def install(self) -> None:
@@ -258,31 +259,32 @@ class SchedulerLoop:
         agenda.drop(chosen)
         agenda.keep(run for run in found if run not in chosen)
         wanted = {run: found[run] for run in chosen}
-        due = datetime.now(UTC) - timedelta(seconds=SWEEP_ALL)
         large = {
-            id_: run
-            for run, (id_, examined) in wanted.items()
-            if examined is not None and examined > due and agenda.is_large(run)
+            row.id: run
+            for run, row in wanted.items()
+            if agenda.is_large(run)
+            and self._large.may_rest(run[0], agenda.size(run), row.started, row.examined)
         }
         for id_ in changed_runs.nothing_to_schedule(large, session):
             del wanted[large[id_]]
         if not wanted:
             return []
-        runs = changed_runs.locked([id_ for id_, _ in wanted.values()], session)
+        runs = changed_runs.locked([row.id for row in wanted.values()], session)
         got = {(run.dag_id, run.run_id): run for run in runs}
         agenda.locked(run for run in wanted if run not in got)
         for run in got.values():
-            self._note_links(run, session)
+            self._read_dag(run, session)
         return [got[run] for run in wanted if run in got]
 
-    def _note_links(self, run: DagRun, session: Session) -> None:
-        """Remember whether tasks of this DAG wait for those of its other runs."""
+    def _read_dag(self, run: DagRun, session: Session) -> None:
+        """Remember how long runs of a DAG may take, and whether tasks wait for its other runs."""
         now = time.monotonic()
         # Not each time: finding a run's DAG asks the database for its newest version.
-        if now - self._links_read.get(run.dag_id, float("-inf")) < LINKS:
+        if now - self._dags_read.get(run.dag_id, float("-inf")) < REREAD:
             return
-        self._links_read[run.dag_id] = now
+        self._dags_read[run.dag_id] = now
         dag = self._runner and self._runner.scheduler_dag_bag.get_dag_for_run(run, session)
+        self._large.limit(run.dag_id, dag.dagrun_timeout if dag else None)
         tasks = dag.tasks if dag else ()
         if any(task.depends_on_past or task.wait_for_downstream for task in tasks):
             self._linked.add(run.dag_id)

@@ -35,6 +35,17 @@ INSERT INTO dag (dag_id, is_paused, is_stale, max_active_tasks, max_active_runs,
 VALUES (%s, false, false, 16, 16, 0, false, false, false, 'b', '', '{}')
 """
 
+#: A version of a DAG, and what was read from its file.
+_INSERT_VERSION = """
+INSERT INTO dag_version (id, version_number, dag_id, bundle_name, created_at, last_updated)
+VALUES (gen_random_uuid(), (SELECT count(*) + 1 FROM dag_version WHERE dag_id = %s), %s, 'b',
+        now(), now()) RETURNING id
+"""
+_INSERT_SERIALIZED = """
+INSERT INTO serialized_dag (id, dag_id, data, dag_hash, dag_version_id, created_at, last_updated)
+VALUES (gen_random_uuid(), %s, '{}', '', %s, now(), now())
+"""
+
 
 def migrate_airflow(url: str, home: Path) -> None:
     """Run `airflow db migrate` in a process of its own."""
@@ -73,6 +84,13 @@ def insert_dag(connection: psycopg.Connection, dag_id: str) -> None:
     """Add a DAG that is not paused, without tasks."""
     connection.execute(_INSERT_BUNDLE)
     connection.execute(_INSERT_DAG, [dag_id])
+
+
+def edit_dag(connection: psycopg.Connection, dag_id: str) -> None:
+    """Add a newer version of a DAG, as when its file was edited."""
+    version = connection.execute(_INSERT_VERSION, [dag_id, dag_id]).fetchone()
+    assert version
+    connection.execute(_INSERT_SERIALIZED, [dag_id, version[0]])
 
 
 def insert_run(connection: psycopg.Connection, run_id: str, state: str, dag_id: str = "d") -> None:

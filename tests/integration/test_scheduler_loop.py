@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +17,11 @@ from sqlalchemy import select
 from airflow_config import agenda as rules
 from airflow_config import changed_runs, queues, scheduler_fit
 from airflow_config.agenda import Run
+from airflow_config.large_runs import SWEEP_ALL
 from airflow_config.scheduler_candidates import Candidates
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change
-from tests.metadata_database import insert_dag, insert_run, insert_task
+from tests.metadata_database import edit_dag, insert_dag, insert_run, insert_task
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 URGENT, BATCH = ("onboarding", "u"), ("rescore", "b")
@@ -171,7 +172,7 @@ def test_a_sweep_leaves_runs_alone_whose_tasks_run_or_wait(
     writer.execute("UPDATE task_instance SET state = NULL WHERE task_id = 't1'")
     assert examined(loop) == [BATCH]
     clock.now += changed_runs.SWEEP
-    writer.execute(ago, [changed_runs.SWEEP_ALL + 1])
+    writer.execute(ago, [SWEEP_ALL + 1])
     assert sorted(examined(loop)) == [URGENT, BATCH], "for their own time-out"
 
 
@@ -219,6 +220,10 @@ def test_a_large_batch_run_is_left_alone_until_something_can_be_scheduled(
     add(writer, BATCH, *["scheduled"] * rules.LARGE)
     change(loop, BATCH)
     assert examined(loop) == []
+    # now it is known to be batch, and large
+    change(loop, BATCH)
+    clock.now += rules.GATHER
+    assert examined(loop) == []
     for state in ("up_for_retry", None, "success"):
         # with `success`, all have ended, and the run's own state must be found
         which = "t%" if state == "success" else "t0"
@@ -228,15 +233,45 @@ def test_a_large_batch_run_is_left_alone_until_something_can_be_scheduled(
         assert examined(loop) == [BATCH]
 
 
-def test_a_large_batch_run_is_examined_once_a_minute_for_its_own_timeout(
-    loop: SchedulerLoop, writer: Any
+def test_a_large_batch_run_is_examined_once_in_a_while_and_when_its_dag_is_edited(
+    loop: SchedulerLoop, writer: Any, clock: Clock
 ) -> None:
     add(writer, BATCH, *["running"] * rules.LARGE)
-    writer.execute(
-        "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'",
-        [changed_runs.SWEEP_ALL + 1],
-    )
+    ago = "UPDATE dag_run SET last_scheduling_decision = now() - %s * interval '1 s'"
+    writer.execute(ago, [SWEEP_ALL + 1])
     assert examined(loop) == [BATCH]
+    writer.execute(ago, [SWEEP_ALL - 1])
+    change(loop, BATCH)
+    clock.now += rules.GATHER
+    assert examined(loop) == []
+    edit_dag(writer, BATCH[0])
+    change(loop, BATCH)
+    clock.now += rules.GATHER
+    assert examined(loop) == [BATCH]
+    change(loop, BATCH)
+    clock.now += rules.GATHER
+    assert examined(loop) == []
+
+
+def test_a_large_batch_run_is_examined_when_its_own_time_is_up(
+    loop: SchedulerLoop, writer: Any, clock: Clock
+) -> None:
+    dag = SimpleNamespace(tasks=[], dagrun_timeout=timedelta(seconds=30))
+    bag = SimpleNamespace(get_dag_for_run=lambda *_: dag)
+    loop._runner = SimpleNamespace(scheduler_dag_bag=bag)
+    add(writer, BATCH, None, *["running"] * rules.LARGE)
+    writer.execute("UPDATE dag_run SET start_date = now()")
+    change(loop, BATCH)
+    # until it is known, it may be urgent: then a batch pass takes it
+    assert examined(loop) == []
+    clock.now += rules.GATHER
+    assert examined(loop) == [BATCH], "it has something to schedule"
+    writer.execute("UPDATE task_instance SET state = 'running'")
+    for age, found in ((29, []), (31, [BATCH])):
+        writer.execute("UPDATE dag_run SET start_date = now() - %s * interval '1 s'", [age])
+        change(loop, BATCH)
+        clock.now += rules.GATHER
+        assert examined(loop) == found
 
 
 def test_queued_urgent_runs_start_before_batch_runs_that_came_first(
@@ -288,7 +323,9 @@ def test_runs_that_wait_for_another_run_of_their_dag_are_looked_at_when_it_chang
     loop: SchedulerLoop, writer: Any
 ) -> None:
     task = SimpleNamespace(depends_on_past=True, wait_for_downstream=False)
-    bag = SimpleNamespace(get_dag_for_run=lambda *_: SimpleNamespace(tasks=[task]))
+    bag = SimpleNamespace(
+        get_dag_for_run=lambda *_: SimpleNamespace(tasks=[task], dagrun_timeout=None)
+    )
     loop._runner = SimpleNamespace(scheduler_dag_bag=bag)
     second = ("onboarding", "u2")
     add(writer, URGENT, "running")
@@ -299,7 +336,7 @@ def test_runs_that_wait_for_another_run_of_their_dag_are_looked_at_when_it_chang
     change(loop, URGENT)
     assert sorted(examined(loop)) == [URGENT, second]
     task.depends_on_past = False
-    loop._links_read.clear()
+    loop._dags_read.clear()
     change(loop, URGENT)
     assert sorted(examined(loop)) == [URGENT, second]
     change(loop, URGENT)

@@ -161,10 +161,11 @@ class Stack:
         wait_until(is_healthy, "the stack to be healthy", deadline)
         return found
 
-    def log_ends(self, lines: int = 15) -> Iterator[tuple[str, str]]:
-        """Yield name and end of every part's log."""
+    def log_ends(self, lines: int = 12, width: int = 240) -> Iterator[tuple[str, str]]:
+        """Yield name and end of every part's log, short enough to leave the failure in sight."""
         for path in sorted((self.folder / "logs").glob("*.log")):
-            yield path.name, last_lines(path, lines)
+            ends = last_lines(path, lines).splitlines()
+            yield path.name, "\n".join(line[:width] for line in ends)
 
     def metadata(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Return rows of Airflow's database."""

@@ -189,6 +189,21 @@ def test_a_killed_scheduler_goes_on(decider: Stack) -> None:
         _await_restart(decider, "scheduler", restarts)
 
 
+def test_batch_work_goes_on_when_its_api_server_is_killed(decider: Stack) -> None:
+    restarts = decider.part("batch-api")["restarts"]
+    processes = _tree(decider, "batch-api")
+    count = 60
+    flood = decider.trigger("rescore_portfolio", count=count)
+    wait_until(lambda: decider.states(flood)["success"] > 2, "batch tasks to run", 120)
+    assert decider.states(flood)["success"] < count, "was it a flood?"
+    with _sign_ups(decider) as events:
+        _kill(processes)
+        events.extend(decider.sign_up(*range(101, 105)))
+    _await_restart(decider, "batch-api", restarts)
+    decider.await_run("rescore_portfolio", flood, 300)
+    assert {task["state"] for task in decider.tasks(flood)} == {"success"}
+
+
 def test_the_stack_is_well_again(decider: Stack) -> None:
     decider.await_health()
     decider.await_intake()

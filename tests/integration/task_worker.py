@@ -29,6 +29,15 @@ queues:
 workers:
   work: {home: work, concurrency: %d}
 """
+#: As `MODEL`, with a queue of urgent work to which the class lends its slots.
+LENT_MODEL = """\
+queues:
+  work: {priority: 1, default: true, task_timeout: 5m%s}
+  urgent: {priority: 9, task_timeout: 1m, promise: {end_to_end: 3m, task: 1m, gap: 3s}}
+workers:
+  urgent: {home: urgent, concurrency: 1}
+  work: {home: work, lends_to: [urgent], concurrency: %d}
+"""
 
 
 @dataclass
@@ -43,16 +52,16 @@ class TaskWorker:
     process: subprocess.Popen[bytes]
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
-    def send(self, file: str, task_id: str, token: str = TOKEN) -> Task:
+    def send(self, file: str, task_id: str, token: str = TOKEN, queue: str = "work") -> Task:
         """Send a task of a DAG file (the DAG is named like the file), as the executor does."""
         task = self.api.add(file.removesuffix(".py"), task_id, f"r{next(self._numbers)}")
-        workload = self.api.workload(task, file, "work", token)
-        self.celery.send_task("execute_workload", args=[workload], queue="work")
+        workload = self.api.workload(task, file, queue, token)
+        self.celery.send_task("execute_workload", args=[workload], queue=queue)
         return task
 
-    def run(self, file: str, task_id: str, token: str = TOKEN) -> Task:
+    def run(self, file: str, task_id: str, token: str = TOKEN, queue: str = "work") -> Task:
         """Send a task and await its end."""
-        task = self.send(file, task_id, token)
+        task = self.send(file, task_id, token, queue)
         self.api.wait_for(task)
         return task
 
@@ -71,6 +80,7 @@ def task_worker(
     queue_keys: str = "",
     extra: settings.Settings | None = None,
     variables: dict[str, str] | None = None,
+    model: str = MODEL,
 ) -> Iterator[TaskWorker]:
     """Run a worker on DAG files until the block ends; then nothing of it is left."""
     dags = folder / "dags"
@@ -79,7 +89,7 @@ def task_worker(
         (dags / name).parent.mkdir(exist_ok=True, parents=True)
         (dags / name).write_text(text)
     queues_file = folder / "queues.yaml"
-    queues_file.write_text(MODEL % (queue_keys, concurrency))
+    queues_file.write_text(model % (queue_keys, concurrency))
     fleet = queues.load(queues_file)
     with ExecutionApiDouble() as api:
         environment = _environment(folder, redis_url, queues_file, api, dags, extra or {})

@@ -35,7 +35,7 @@ _INSERT = """
 INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
                            hostname, unixname, pool, pool_slots, queue, priority_weight,
                            custom_operator_name, executor_config, span_status, updated_at)
-VALUES (%s, %s, %s, %s, -1, %s, 1, 0, '', '', %s, %s, 'batch', %s, '', '\\x80057d942e', 'unset',
+VALUES (%s, %s, %s, %s, %s, %s, 1, 0, '', '', %s, %s, 'batch', %s, '', '\\x80057d942e', 'unset',
         now())
 """
 _QUEUE = SchedulerJobRunner._executable_task_instances_to_queued
@@ -48,6 +48,8 @@ class Task:
     pool: str = "batch"
     slots: int = 1
     state: str = "scheduled"
+    #: -1: not mapped.
+    index: int = -1
 
 
 TASKS = st.builds(
@@ -56,6 +58,7 @@ TASKS = st.builds(
     pool=st.sampled_from([*POOLS, "batch", "batch", "batch"]),
     slots=st.sampled_from([1, 1, 1, 2, 5]),
     state=st.sampled_from([*["scheduled"] * 6, "queued", "running", "deferred"]),
+    index=st.sampled_from([-1, -1, 0, 1, 7]),
 )
 
 
@@ -91,7 +94,7 @@ def fill(writer: psycopg.Connection, tasks: list[Task], priorities: list[int]) -
     """Put these tasks in the place of all others; the first is the oldest."""
     writer.execute("DELETE FROM task_instance")
     for number, (task, priority) in enumerate(zip(tasks, priorities, strict=True)):
-        values = [UUID(int=number), f"t{number}", *task.run, task.state, task.pool]
+        values = [UUID(int=number), f"t{number}", *task.run, task.index, task.state, task.pool]
         writer.execute(_INSERT, [*values, task.slots, priority])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import psycopg
@@ -11,17 +11,20 @@ from airflow.executors.executor_utils import ExecutorName
 from airflow.executors.local_executor import LocalExecutor
 from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+from airflow.models.pool import Pool
 from airflow.ti_deps.dependencies_states import EXECUTION_STATES
 from airflow.utils.session import create_session
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from airflow_config import scheduler_shortcut
+from airflow_config.scheduler_candidates import Candidates
 from tests.integration.test_scheduler_candidates import (
     _QUEUE,
+    _STATS,
     POOLS,
     RUNS,
     TASKS,
@@ -51,14 +54,23 @@ def scheduler(slots: int = 8, kind: type[LocalExecutor] = Sending) -> SchedulerJ
     return runner
 
 
-def short(runner: SchedulerJobRunner, max_tis: int = 8) -> Section:
-    # Airflow adds one of its own.
-    pools = {*POOLS, "default_pool"}
-    return lambda session: scheduler_shortcut.queue(runner, max_tis, session, pools, pools)
+#: Airflow adds one of its own.
+ALL = frozenset({*POOLS, "default_pool"})
 
 
-def stock(runner: SchedulerJobRunner, max_tis: int = 8) -> Section:
-    return lambda session: _QUEUE(runner, max_tis, session=session)
+def short(runner: SchedulerJobRunner, max_tis: int = 8, examined: Collection[str] = ALL) -> Section:
+    return lambda session: scheduler_shortcut.queue(runner, max_tis, session, ALL, examined)
+
+
+def stock(runner: SchedulerJobRunner, max_tis: int = 8, examined: Collection[str] = ALL) -> Section:
+    pools = Candidates(lambda pool: pool in examined).around_pools(_STATS)
+
+    def section(session: Session) -> list[Any]:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Pool, "slots_stats", staticmethod(pools))
+            return _QUEUE(runner, max_tis, session=session)
+
+    return section
 
 
 def outcome(section: Section) -> tuple[Any, Any]:
@@ -101,10 +113,22 @@ def test_what_is_queued_is_what_airflow_queues(
     runner = scheduler(
         data.draw(st.integers(1, 6)), data.draw(st.sampled_from([LocalExecutor, Sending]))
     )
+    examined = data.draw(st.frozensets(st.sampled_from(sorted(ALL)), min_size=1))
+    unlimited = data.draw(st.sets(st.sampled_from(sorted(POOLS)), max_size=1))
     fill(writer, tasks, priorities)
-    quick = outcome(short(runner, max_tis))
+
+    def unbounded(section: Section) -> Section:
+        def run(session: Session) -> list[Any] | None:
+            change = text("UPDATE slot_pool SET slots = -1 WHERE pool = ANY(:pools)")
+            session.execute(change, {"pools": list(unlimited)})
+            return section(session)
+
+        return run
+
+    quick = outcome(unbounded(short(runner, max_tis, examined)))
+    event(f"{'none' if quick[0] is None else len(quick[0])} go the short way")
     if quick[0] is not None:
-        assert quick == outcome(stock(runner, max_tis))
+        assert quick == outcome(unbounded(stock(runner, max_tis, examined)))
 
 
 def test_a_task_that_fits_goes(writer: psycopg.Connection) -> None:

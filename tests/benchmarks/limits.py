@@ -33,14 +33,6 @@ def column(part: str) -> str:
     return part if part in _SHOWN else REST
 
 
-def cores(details: Mapping[str, Any]) -> dict[str, float]:
-    """Return the cores that each part took; results of before 43d1176 say it for a task only."""
-    if "cpu" in details:
-        return dict(details["cpu"])
-    scale = details.get("tasks", 0) / details["seconds_measured"]
-    return {name: seconds * scale for name, seconds in details.get("cpu_per_task", {}).items()}
-
-
 def grouped(parts: Mapping[str, float]) -> dict[str, float]:
     """Return figures by column; those of a column are summed."""
     found: dict[str, float] = {}
@@ -68,7 +60,7 @@ def by_load(content: Content) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, stack, details in _each(content, LOADS):
         if "stack_cpu" in details:
-            cells = _cells(grouped(cores(details)), 1, 2)
+            cells = _cells(grouped(details["cpu"]), 1, 2)
             rows.append([f"`{name}` {stack}", *cells, f"{details['foreign_cpu']:.2f}"])
     return head, rows
 

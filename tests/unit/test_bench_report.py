@@ -224,12 +224,6 @@ def test_whose_cpu_stands_where(part: str, shown: str) -> None:
     assert limits.grouped({part: 2.0, "flower": 1.0})[shown] == (3.0 if shown == limits.REST else 2)
 
 
-def test_cores_of_older_results_follow_from_the_cpu_of_a_task() -> None:
-    old = {"tasks": 20, "seconds_measured": 10.0, "cpu_per_task": {"scheduler": 0.1}}
-    assert limits.cores(old) == {"scheduler": pytest.approx(0.2)}
-    assert limits.cores({**old, "cpu": {"scheduler": 0.3}}) == {"scheduler": 0.3}
-
-
 def test_a_layout_that_lends_nothing_differs_in_that_alone() -> None:
     one, other = (yaml.safe_load(layout.queues.read_text()) for layout in (STANDARD, UNLENT))
     assert one["workers"]["batch"].pop("lends_to")

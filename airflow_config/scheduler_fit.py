@@ -10,6 +10,8 @@ from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance
+from airflow.ti_deps.deps.base_ti_dep import BaseTIDep
+from airflow.ti_deps.deps.mapped_task_upstream_dep import MappedTaskUpstreamDep
 
 from airflow_config import sources
 
@@ -39,9 +41,14 @@ SOURCES = {
     "DagRun.task_instance_scheduling_decisions": "1a72d07e6cd25925",
     "DagRun.check_version_id_exists_in_dr": "91ccfa2bb3f96b7f",
     "TaskInstance.filter_for_tis": "e5f8bf3c5a8811ce",
+    "MappedTaskUpstreamDep._get_dep_statuses": "942a3a68071164e8",
+    "BaseTIDep.get_dep_statuses": "a198713aa16ceae3",
     "DBDagBag._version_from_dag_run": "61890cc6412233e0",
 }
-_CLASSES = (SchedulerJobRunner, DagModel, DagRun, TaskInstance, Pool, DagVersion, DBDagBag)
+_CLASSES = (
+    *(SchedulerJobRunner, DagModel, DagRun, TaskInstance, Pool, DagVersion, DBDagBag),
+    *(BaseTIDep, MappedTaskUpstreamDep),
+)
 
 
 def misfits() -> list[str]:

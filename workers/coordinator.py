@@ -55,6 +55,9 @@ class WarmCoordinator(BaseCoordinator):
         # Tasks of the default queue may have an API server of their own.
         server = os.environ.get("AIRLANE_BATCH_API")
         self._servers = {fleet.default_queue.name: server} if server else {}
+        # A worker that was started with a positive niceness gives way to others on its machine.
+        # Only tasks of the default queue do so altogether: lent capacity is for urgent ones.
+        self._background = fleet.default_queue.name if os.nice(0) > 0 else None
         self._bundles: dict[str, Any] = {}
         self._template: Any = None
         self._others: frozenset[int] = frozenset()
@@ -117,7 +120,9 @@ class WarmCoordinator(BaseCoordinator):
         from workers import dag_costs, leftovers, spare  # noqa: PLC0415
 
         dag_costs.METER.take()  # what a task that failed has left there
-        words["memory"] = self._memory.get(words["what"].queue)
+        queue = words["what"].queue
+        words["memory"] = self._memory.get(queue)
+        words["background"] = queue == self._background
         self.get_ready()
         try:
             return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)

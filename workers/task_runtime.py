@@ -123,6 +123,8 @@ class WarmSubprocess(supervisor.ActivitySubprocess):
     others: frozenset[int] = frozenset()
     #: Bytes that the task may take, or None.
     memory: int | None = None
+    #: The task takes the processor only while nobody else on the machine wants it.
+    background: bool = False
 
     @classmethod
     def begin(
@@ -140,8 +142,8 @@ class WarmSubprocess(supervisor.ActivitySubprocess):
         spare = template.spare()
         # requests, stdout, stderr, logs: the order of `places`
         pairs = [socket.socketpair() for _ in range(4)]
-        order = json.dumps({"memory": details.get("memory")}).encode()
-        template.begin(order, [theirs for theirs, _ in pairs])
+        order = {name: details.get(name) for name in ("memory", "background")}
+        template.begin(json.dumps(order).encode(), [theirs for theirs, _ in pairs])
         for theirs, _ in pairs:
             theirs.close()
         requests, stdout, stderr, logs = (ours for _, ours in pairs)
@@ -231,6 +233,9 @@ def _run_template(nursery: Nursery) -> None:
             ours.close()
         if order["memory"] is not None:
             memory.limit(order["memory"])
+        if order["background"]:
+            # Whoever else wakes up gets the processor at once, not after this one's time slice.
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         supervisor._subprocess_main()
 
     supervisor._fork_main(requests, stdout, stderr, files[3], run)

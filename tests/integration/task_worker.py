@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -81,6 +81,7 @@ def task_worker(
     extra: settings.Settings | None = None,
     variables: dict[str, str] | None = None,
     model: str = MODEL,
+    before: Sequence[str] = (),
 ) -> Iterator[TaskWorker]:
     """Run a worker on DAG files until the block ends; then nothing of it is left."""
     dags = folder / "dags"
@@ -97,7 +98,7 @@ def task_worker(
         with (
             log.open("wb") as out,
             subprocess.Popen(
-                worker_command(fleet, "work"),
+                [*before, *worker_command(fleet, "work")],
                 env={**environment, **(variables or {})},
                 cwd=ROOT,
                 stdout=out,

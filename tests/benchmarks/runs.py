@@ -42,6 +42,7 @@ def chain(
     *,
     warm: bool = True,
     limit: float = IDLE_LIMIT,
+    every: float = 0.0,
     still: Callable[[], bool] = lambda: True,
 ) -> Measurement:
     """Run a chain several times, one run after the other; samples are call to end of run.
@@ -56,6 +57,9 @@ def chain(
     limit
         Seconds after which a run is given up; it then counts with these seconds, and no further
         one is started.
+    every
+        Seconds between the starts of two runs, at least, so that a faster stack is not given more
+        to do.
     still
         Says after each run whether what is measured was still so; the run counts only then, and
         is the last one otherwise.
@@ -66,8 +70,10 @@ def chain(
     tasks = 0
     meter = CpuMeter(stack.folder)
     end = time.monotonic() + count.seconds
+    due = 0.0
     for _ in range(plan.samples(stack, count)):
-        time.sleep(plan.random.uniform(0, 1))
+        time.sleep(max(0.0, due - time.monotonic()) + plan.random.uniform(0, 1))
+        due = time.monotonic() + every
         try:
             times = run(stack, dag_id, limit)
         except TooLateError:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from tests.benchmarks import api
+from tests.benchmarks import api, runs
 from tests.benchmarks.cases import chains, cron, floods, growth, lent, throughput
 from tests.benchmarks.cpu import CpuUse
 from tests.benchmarks.errors import ApiError
 from tests.benchmarks.measurement import Measurement
-from tests.benchmarks.plan import STACKS, Group, Plan
+from tests.benchmarks.plan import STACKS, Count, Group, Plan
 
+#: The tests below have another one in its place.
+CHAIN = runs.chain
 GROUPS = (*chains.GROUPS, *throughput.GROUPS[1:], *floods.GROUPS, *cron.GROUPS, *growth.GROUPS)
 
 
 def number(query: str, *_: object) -> int:
     """Return what is awaited: as many tasks, files or jobs as there are, busy slots."""
+    if "IS NULL" in query:
+        return 0
     return 5_000 if "'work'" in query or "file" in query else len(cron.DAGS)
 
 
@@ -143,6 +148,34 @@ def test_a_flood_is_measured_beside_urgent_work_first_then_alone_and_idle_on_bot
     (idle,) = (name for name in found if name.startswith("chain6_idle_beside_"))
     assert len(found[idle].samples) == 2
     assert all(found[name].notes == ["odd"] for name in found if name != idle)
+
+
+@pytest.mark.parametrize(("every", "takes"), [(0.0, 0.2), (1.5, 0.2), (1.5, 4.0)])
+def test_a_faster_stack_is_not_given_more_chains(
+    monkeypatch: pytest.MonkeyPatch, every: float, takes: float
+) -> None:
+    clock = SimpleNamespace(now=50.0)
+    begun: list[float] = []
+
+    def passes(seconds: float) -> None:
+        assert seconds >= 0
+        clock.now += seconds
+
+    def run(*_: object) -> SimpleNamespace:
+        begun.append(clock.now)
+        clock.now += takes
+        return SimpleNamespace(seconds=takes, steps=[])
+
+    monkeypatch.setattr(runs, "time", SimpleNamespace(sleep=passes, monotonic=lambda: clock.now))
+    monkeypatch.setattr(runs, "run", run)
+    monkeypatch.setattr(runs.stages, "of_chain", lambda _: {})
+    meter = SimpleNamespace(read=lambda: CpuUse(1, {}, 0, 0))
+    monkeypatch.setattr(runs, "CpuMeter", lambda _: meter)
+    count = Count(stock=1, airlane=20, seconds=1000)
+    CHAIN(stack("airlane"), Plan(False, print), "chain6", count, warm=False, every=every)  # type: ignore[arg-type]
+    between = [later - earlier for earlier, later in pairwise(begun)]
+    assert len(begun) == 20
+    assert all(max(every, takes) <= seconds <= max(every, takes) + 1 for seconds in between)
 
 
 def test_lent_capacity_is_measured_with_and_without_on_a_stack_of_its_own(

@@ -99,7 +99,13 @@ def _ensure_runs(stack: Stack, dag_id: str, total: int, there: int) -> None:
             _DEADLINE,
             f"{total} runs of {dag_id} to keep {stack.name} busy",
         )
-        # the scheduler has looked at what is new: a part of no case, and different each time
+        # The scheduler has looked at what is new: a part of no case, and different each time.
+        new = "SELECT count(*) FROM dag_run WHERE dag_id = %s AND last_scheduling_decision IS NULL"
+        await_true(
+            lambda: stack.metadata.number(new, (dag_id,)) == 0,
+            _DEADLINE,
+            f"{stack.name} to have looked at {total} new runs of {dag_id}",
+        )
         time.sleep(_SETTLE)
 
 

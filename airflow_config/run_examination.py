@@ -6,6 +6,7 @@ Read from Airflow 3.3.2, where `SchedulerJobRunner._schedule_dag_run` looks at a
   their dependencies changed one. The session has them all, and answers with what it has.
 - `MappedTaskUpstreamDep` reads, for each instance of a mapped task anew, the upstream tasks that it
   is mapped over: 1,000 times the same for a run of 1,000. It is read once for each task and look.
+- `TaskInstance.get_dagrun` reads the run once more for each instance that was just mapped.
 - `DagRun.check_version_id_exists_in_dr` asks each time whether a run has tasks of its DAG's newest
   version. It has, once it had.
 - `SchedulerJobRunner._schedule_all_dag_runs` commits what was scheduled, waiting for the disk;
@@ -22,6 +23,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
@@ -41,22 +43,29 @@ Wrap = tuple[Any, str, Callable[[Any], Any]]
 #: Seconds for which it is remembered that a run has tasks of a version, and runs remembered.
 KNOWN, _REMEMBERED = 60.0, 20_000
 
-#: Where the states are put that tasks had before their dependencies were looked at.
-_before: ContextVar[dict[Any, Any] | None] = ContextVar("airlane_states_before", default=None)
-#: What mapped tasks are mapped over, by their ids, while their dependencies are looked at.
-_upstreams: ContextVar[dict[str, list[TaskInstance]] | None] = ContextVar(
-    "airlane_mapped_upstreams", default=None
-)
+
+@dataclass
+class _Look:
+    """What a look at the dependencies of a run's tasks knows."""
+
+    run: DagRun
+    #: The states that tasks had before.
+    before: dict[Any, Any] = field(default_factory=dict)
+    #: What mapped tasks are mapped over, by their ids.
+    upstreams: dict[str, list[TaskInstance]] = field(default_factory=dict)
+
+
+_look: ContextVar[_Look | None] = ContextVar("airlane_look", default=None)
 
 
 def _tasks_filter(stock: Callable[[Any], Any]) -> Any:
     """Wrap `TaskInstance.filter_for_tis`: no filter for what `_get_ready_tis` need not read."""
 
     def filter_for_tis(tis: Any) -> Any:
-        before = _before.get()
-        if before is None or not isinstance(tis, dict):
+        look = _look.get()
+        if look is None or not isinstance(tis, dict):
             return stock(tis)
-        before.update(tis)
+        look.before.update(tis)
         return None
 
     return staticmethod(functools.wraps(stock)(filter_for_tis))
@@ -69,16 +78,15 @@ def _ready_tasks(stock: Callable[..., Any]) -> Callable[..., Any]:
     def get_ready_tis(
         run: DagRun, schedulable_tis: list[TaskInstance], finished_tis: Any, session: Session
     ) -> tuple[list[TaskInstance], bool, bool]:
-        before: dict[Any, Any] = {}
-        tokens = (_before.set(before), _upstreams.set({}))
+        look = _Look(run)
+        token = _look.set(look)
         try:
             ready, changed, expanded = stock(run, schedulable_tis, finished_tis, session)
         finally:
-            _before.reset(tokens[0])
-            _upstreams.reset(tokens[1])
+            _look.reset(token)
         # Tasks that were added are not among these; then the caller takes all for changed.
         changed = changed or any(
-            ti.state != before[ti.key] for ti in schedulable_tis if ti.key in before
+            ti.state != look.before[ti.key] for ti in schedulable_tis if ti.key in look.before
         )
         return ready, changed, expanded
 
@@ -92,13 +100,13 @@ def _mapped_upstreams(stock: Callable[..., Any]) -> Callable[..., Any]:
     def statuses(
         dep: Any, ti: TaskInstance, dep_context: Any, *, session: Session
     ) -> Iterator[Any]:
-        known = _upstreams.get()
-        if known is None or ti.task is None or ti.map_index < 0:
+        look = _look.get()
+        if look is None or ti.task is None or ti.map_index < 0:
             return iter(stock(dep, ti, dep_context, session=session))
-        if ti.task_id not in known:
-            known[ti.task_id] = _mapped_over(ti, session)
+        if ti.task_id not in look.upstreams:
+            look.upstreams[ti.task_id] = _mapped_over(ti, session)
         # The session's own objects: what this look has changed of them is seen.
-        found = {above.state for above in known[ti.task_id] if above.map_index == -1}
+        found = {above.state for above in look.upstreams[ti.task_id] if above.map_index == -1}
         if found.intersection(State.finished) <= {TaskInstanceState.SUCCESS}:
             return iter(())
         return iter(stock(dep, ti, dep_context, session=session))
@@ -120,6 +128,18 @@ def _mapped_over(ti: TaskInstance, session: Session) -> list[TaskInstance]:
         TaskInstance.map_index == -1,
     )
     return list(session.scalars(query))
+
+
+def _run_of_task(stock: Callable[..., DagRun]) -> Any:
+    """Wrap `TaskInstance._get_dagrun`."""
+
+    def get_dagrun(dag_id: str, run_id: str, session: Session) -> DagRun:
+        look = _look.get()
+        if look is not None and (look.run.dag_id, look.run.run_id) == (dag_id, run_id):
+            return look.run
+        return stock(dag_id, run_id, session)
+
+    return staticmethod(functools.wraps(stock)(get_dagrun))
 
 
 def _version_check(stock: Callable[..., Any]) -> Callable[..., Any]:
@@ -173,4 +193,5 @@ WRAPS: tuple[Wrap, ...] = (
     (MappedTaskUpstreamDep, "_get_dep_statuses", _mapped_upstreams),
     (DagRun, "check_version_id_exists_in_dr", _version_check),
     (TaskInstance, "filter_for_tis", _tasks_filter),
+    (TaskInstance, "_get_dagrun", _run_of_task),
 )

@@ -41,6 +41,8 @@ SOURCES = {
     "DagRun.task_instance_scheduling_decisions": "1a72d07e6cd25925",
     "DagRun.check_version_id_exists_in_dr": "91ccfa2bb3f96b7f",
     "TaskInstance.filter_for_tis": "e5f8bf3c5a8811ce",
+    "TaskInstance.get_dagrun": "bf7543db68f79b4f",
+    "TaskInstance._get_dagrun": "88d7bc8aff69376e",
     "MappedTaskUpstreamDep._get_dep_statuses": "942a3a68071164e8",
     "BaseTIDep.get_dep_statuses": "a198713aa16ceae3",
     "DBDagBag._version_from_dag_run": "61890cc6412233e0",

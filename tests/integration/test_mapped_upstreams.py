@@ -109,3 +109,18 @@ def test_what_tasks_are_mapped_over_is_read_once(writer: psycopg.Connection) -> 
     assert reads() == 3 * COUNT
     with wrapped():
         assert reads() == 2
+
+
+def test_the_run_is_not_read_again_for_what_was_just_mapped(writer: psycopg.Connection) -> None:
+    fill(writer, "success", {"over": [None], "listed": [None], "group.inner": [None]})
+    dag = dag_of()
+
+    def reads() -> int:
+        with statements_heard() as heard:
+            ready, *_ = examined(dag)
+        assert len(ready) == 3 * COUNT
+        return sum("FROM dag_run" in statement for statement in heard)
+
+    stock = reads()
+    with wrapped():
+        assert reads() < stock - COUNT

@@ -121,7 +121,10 @@ def list_dead(json: JsonFlag = False) -> None:
     for letter in letters:
         event_id = letter.event.get("event_id", "(no event id)")
         console.print(f"{letter.id} {event_id}: {letter.reason}", markup=False, soft_wrap=True)
-    console.print(f"{len(letters)} dead letters." if letters else "No dead letters.")
+    count = len(letters)
+    console.print(
+        f"{count} dead letter{'s' if count > 1 else ''}." if count else "No dead letters."
+    )
 
 
 @dead.command()

@@ -144,6 +144,8 @@ def _show_status(found: Status) -> None:
         console.print(f"queue {queue}: no live worker consumes it, its tasks wait")
     if found.healthy:
         console.print("healthy")
+    elif all(part.pid is None for part in found.parts):
+        console.print("stopped. Start it: make up, or .venv/bin/airlane up")
     elif any(part.state == "unsupervised" for part in found.parts):
         console.print("not healthy: nothing restarts these parts. Fix: airlane down, airlane up")
     else:

@@ -187,7 +187,8 @@ class Instance:
         else:
             keys = {}
         missing = [name for name in _PASSWORDS if name not in keys]
-        keys |= {name: random.token_urlsafe(24) for name in missing}
+        # Airflow signs tokens with SHA-512, whose keys have 64 characters at least.
+        keys |= {name: random.token_urlsafe(48 if name == "jwt_secret" else 24) for name in missing}
         keys.setdefault("fernet_key", Fernet.generate_key().decode())
         write_private(self._keys_file, json.dumps(keys, indent=2) + "\n")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.benchmarks import estimate, floor
@@ -84,9 +87,13 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
     if found.list:
         print("\n".join(listing(groups)))  # noqa: T201
         parser.exit(0)
-    wrong = [name for name in found.case if name not in known]
-    if wrong:
-        parser.error(f"--case: expected one of {', '.join(known)}, found {', '.join(wrong)}")
+    for name in found.case:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            parser.error(f"--case: expected a case, found {name}; {hint}--list shows them")
+    if found.render:
+        _check_results(parser, found.render)
     return Options(
         quick=found.quick,
         cases=tuple(found.case),
@@ -97,6 +104,23 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
         floor=found.floor,
         render=found.render,
     )
+
+
+def _check_results(parser: argparse.ArgumentParser, path: Path) -> None:
+    """End with an error when a page can't be made of a results file as it was made before."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        parser.error(f"--render: expected a results file, found {path}: {error.strerror}")
+    except ValueError as error:
+        parser.error(f"--render: expected a results file, found no JSON in {path}: {error}")
+    if not isinstance(content, dict) or "cases" not in content:
+        parser.error(f"--render: expected a results file with `cases`, found none in {path}")
+    if find_spec("matplotlib") is None:
+        parser.error(
+            "--render: expected matplotlib for the page's charts, found none. Fix: make bench "
+            "ARGS=--list installs it"
+        )
 
 
 def listing(groups: Sequence[Group]) -> list[str]:

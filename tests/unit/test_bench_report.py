@@ -268,14 +268,39 @@ def test_what_is_chosen() -> None:
     assert [group.name for group in options.chosen(one, GROUPS)] == ["chain6_flood_1s"]
 
 
-def test_an_unknown_case_is_refused_with_those_there_are(
+def test_an_unknown_case_is_refused_with_the_nearest_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
-        options.parse(["--case", "chain7"], GROUPS)
-    said = capsys.readouterr().err
-    assert "expected one of talk_gap, " in said
-    assert "found chain7" in said
+        options.parse(["--case", "chain6_idel"], GROUPS)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "found chain6_idel; did you mean chain6_idle? --list shows them" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(None, "No such file"), ("{", "found no JSON in"), ("[]", "found none in")],
+)
+def test_a_page_of_something_else_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, found: str
+) -> None:
+    file = tmp_path / "r.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit):
+        options.parse(["--render", str(file)], GROUPS)
+    assert found in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_page_is_not_made_anew_without_its_charts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "r.json"
+    file.write_text('{"cases": {}}')
+    monkeypatch.setattr(options, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit):
+        options.parse(["--render", str(file)], GROUPS)
+    assert "expected matplotlib" in capsys.readouterr().err
 
 
 def test_quick_takes_fewer_samples() -> None:

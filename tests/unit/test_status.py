@@ -13,7 +13,7 @@ from deploy.local import status
 from deploy.local.instance import Instance
 from deploy.local.ports import free_port
 from deploy.local.site import RedisServer, Site
-from deploy.local.status import Status
+from deploy.local.status import PartStatus, Status
 
 
 @pytest.fixture
@@ -44,3 +44,11 @@ def test_without_the_broker_nothing_is_known(instance) -> None:
 def test_a_person_sees_them(unserved: list[str] | None, lines: int, capsys) -> None:
     stack_commands._show_status(Status(healthy=True, parts=[], urls={}, unserved=unserved))
     assert capsys.readouterr().out.count("no live worker consumes it") == lines
+
+
+def test_a_stack_that_is_stopped_is_called_so(capsys) -> None:
+    part = PartStatus(name="relay", state="stopped", pid=None, restarts=0, since=None, url=None)
+    stack_commands._show_status(Status(healthy=False, parts=[part], urls={}, unserved=None))
+    said = capsys.readouterr().out
+    assert "stopped. Start it: make up" in said
+    assert "not healthy" not in said

@@ -39,8 +39,9 @@ YIELD = 0.5
 #: Batch runs that a pass creates or examines at most while an urgent run is on its way: to create
 #: one takes 10 ms of the processor, to examine a small one 5 ms.
 PRESSED: dict[Work, int] = {"create": 3, "examine": 5}
-#: Seconds after which as many more are allowed, once more and again, while work is left over.
-GROW = 2.0
+#: Seconds after which as many more are allowed, once more and again, while work is left over: longer
+#: than 200 jobs that start with the minute take, which short passes get through too.
+GROW = 10.0
 #: Seconds after its last sign for which an urgent run counts as on its way.
 URGENT_ACTIVE = 10.0
 #: Task instances that the batch runs of one pass may have together; one run is always taken.

@@ -271,10 +271,10 @@ def test_more_is_allowed_the_longer_work_is_left_over(agenda: Agenda, clock: Clo
     few = rules.PRESSED["create"]
     assert allowed() == few
     found = []
-    for _ in range(50):
+    for _ in range(200):
         agenda.leave("create")
         found.append(allowed())
-        clock.now += 0.2
+        clock.now += rules.GROW / 50
     assert found == sorted(found)
     assert (found[0], found[-1]) == (few, 10)
     clock.now += 2 * rules.IDLE

@@ -39,8 +39,8 @@ YIELD = 0.5
 #: Batch runs that a pass creates or examines at most while an urgent run is on its way: to create
 #: one takes 10 ms of the processor, to examine a small one 5 ms.
 PRESSED: dict[Work, int] = {"create": 3, "examine": 5}
-#: Seconds after which as many more are allowed, once more and again, while work is left over: longer
-#: than 200 jobs that start with the minute take, which short passes get through too.
+#: Seconds after which as many more are allowed, once more and again, while work is left over. Short
+#: passes get through the 200 jobs that start with a minute, too.
 GROW = 10.0
 #: Seconds after its last sign for which an urgent run counts as on its way.
 URGENT_ACTIVE = 10.0

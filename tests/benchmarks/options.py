@@ -6,10 +6,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
+from airflow_config.problems import nearest
 from tests.benchmarks import estimate, floor
 from tests.benchmarks.peers.chain import MINUTES as PEER_MINUTES
 from tests.benchmarks.plan import STACKS, Group
@@ -89,9 +89,8 @@ def parse(words: Sequence[str], groups: Sequence[Group]) -> Options:
         parser.exit(0)
     for name in found.case:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            parser.error(f"--case: expected a case, found {name}; {hint}--list shows them")
+            near = nearest(name, known)
+            parser.error(f"--case: expected a case that --list shows, found {name}{near}")
     if found.render:
         _check_results(parser, found.render)
     return Options(

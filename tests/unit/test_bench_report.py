@@ -274,7 +274,7 @@ def test_an_unknown_case_is_refused_with_the_nearest_one(
     with pytest.raises(SystemExit):
         options.parse(["--case", "chain6_idel"], GROUPS)
     said = " ".join(capsys.readouterr().err.split())
-    assert "found chain6_idel; did you mean chain6_idle? --list shows them" in said
+    assert "a case that --list shows, found chain6_idel; did you mean 'chain6_idle'?" in said
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_config.place import ROOT
+from airflow_config.problems import nearest
 from tests.benchmarks.peers import environment
 from tests.benchmarks.peers.catalogue import PEERS
 from tests.benchmarks.peers.chain import CASES, FULL, QUICK, measure
@@ -31,9 +31,8 @@ def chosen(names: Iterable[str]) -> list[Peer]:
     names = list(names) or list(PEERS)
     for name in names:
         if name not in PEERS:
-            near = difflib.get_close_matches(name, PEERS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"expected a peer of {', '.join(PEERS)}, found {name!r}{hint}")
+            near = nearest(name, PEERS)
+            raise ValueError(f"expected a peer of {', '.join(PEERS)}, found {name!r}{near}")
     return [PEERS[name] for name in names]
 
 

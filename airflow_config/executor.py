@@ -129,14 +129,13 @@ class AirlaneExecutor(CeleryExecutor):
         Airflow starts a pool of processes for each batch of messages on a machine with more than
         two cores; forking it costs more than sending what the pools allow in one loop.
         """
-        from airflow.providers.celery.executors.celery_executor_utils import (  # noqa: PLC0415
-            send_workload_to_executor,
-        )
+        # Not at the top: it makes a Celery app, which parts that only load this class do without.
+        from airflow_config import sending  # noqa: PLC0415
 
         for key, workload, *_ in workload_tuples_to_send:
             if getattr(getattr(workload, "ti", None), "external_executor_id", None):
                 self._written.add(key)
-        return [send_workload_to_executor(workload) for workload in workload_tuples_to_send]
+        return sending.send(self.celery_app, workload_tuples_to_send)
 
 
 def listening_connection() -> psycopg.Connection[Any]:

@@ -116,6 +116,47 @@ def test_the_scheduler_starts_no_processes_to_send(
     assert len(events(executor)) == 40
 
 
+def test_the_messages_of_one_loop_go_out_in_one_pipeline(
+    executor: AirlaneExecutor, broker: redis.Redis
+) -> None:
+    # the first that go to a queue also tell the broker of it
+    give(executor, task_workload("first"))
+    executor.heartbeat()
+    before = broker.info("stats")["total_reads_processed"]
+    wanted = [task_workload(f"t{number}", celery_id=str(uuid4())) for number in range(40)]
+    give(executor, *wanted)
+    executor.trigger_tasks(40)
+    reads = broker.info("stats")["total_reads_processed"] - before
+    assert reads < len(wanted)
+    sent = [message["headers"]["id"] for message in messages(broker, "batch")][1:]
+    assert sent == [workload.ti.external_executor_id for workload in wanted]
+
+
+def test_the_broker_keeps_no_subscription_to_what_was_sent(
+    executor: AirlaneExecutor, broker: redis.Redis
+) -> None:
+    for count in (1, 5):
+        give(executor, *(task_workload(f"t{number}of{count}") for number in range(count)))
+        executor.heartbeat()
+        assert broker.pubsub_channels("celery-task-meta-*") == []
+    assert len(messages(broker, "batch")) == 6
+
+
+def test_messages_are_sent_once_after_the_broker_cut_the_connections(
+    executor: AirlaneExecutor, broker: redis.Redis
+) -> None:
+    workloads = [task_workload(f"t{number}", celery_id=str(uuid4())) for number in range(6)]
+    give(executor, *workloads[:3])
+    executor.heartbeat()
+    broker.client_kill_filter(_type="normal", skipme=True)
+    give(executor, *workloads[3:])
+    executor.heartbeat()
+    assert [message["headers"]["id"] for message in messages(broker, "batch")] == [
+        workload.ti.external_executor_id for workload in workloads
+    ]
+    assert executor.running == {workload.key for workload in workloads}
+
+
 # ---- sending fails
 
 
@@ -131,16 +172,17 @@ def full(broker: redis.Redis) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_message_that_is_refused_fails_its_task(
-    executor: AirlaneExecutor, capsys: pytest.CaptureFixture[str]
+    executor: AirlaneExecutor, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
-    workload = task_workload()
-    give(executor, workload)
+    workloads = [task_workload(f"t{number}") for number in range(count)]
+    give(executor, *workloads)
     executor.heartbeat()
     said = capsys.readouterr().out
-    assert "Error sending Celery workload: " in said
+    assert said.count("Error sending Celery workload: ") == count
     assert "maxmemory" in said
-    assert events(executor) == {workload.key: (FAILED, None)}
+    assert events(executor) == {workload.key: (FAILED, None) for workload in workloads}
     assert not executor.running
     assert not executor.queued_tasks
 
@@ -153,20 +195,22 @@ def deaf_broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
 
+@pytest.mark.parametrize("count", [1, 3])
 def test_a_broker_that_does_not_answer_is_tried_again_before_the_task_fails(
-    deaf_broker: str,
+    deaf_broker: str, count: int
 ) -> None:
     with celery_on(deaf_broker):
         executor = AirlaneExecutor(parallelism=8)
-        workload = task_workload()
-        give(executor, workload)
+        workloads = [task_workload(f"t{number}") for number in range(count)]
+        keys = {workload.key for workload in workloads}
+        give(executor, *workloads)
         for tries in range(1, executor.workload_publish_max_retries + 1):
             executor.trigger_tasks(8)
-            assert set(executor.queued_tasks) == {workload.key}
-            assert executor.workload_publish_retries[workload.key] == tries
+            assert set(executor.queued_tasks) == keys
+            assert dict(executor.workload_publish_retries) == dict.fromkeys(keys, tries)
             assert not events(executor)
         executor.trigger_tasks(8)
-    assert events(executor) == {workload.key: (FAILED, None)}
+    assert events(executor) == dict.fromkeys(keys, (FAILED, None))
     assert not executor.queued_tasks
     assert not executor.workload_publish_retries
 

@@ -84,7 +84,7 @@ GROUPS = (
         _idle,
         Cost(stock=40, airlane=40),
         warm=False,
-        rounds=1,
+        rounds=3,
         quick=1,
     ),
 )

@@ -31,8 +31,8 @@ from intake.settings import IntakeSettings, MissingSettingError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks when nothing wakes us; also the longest time that a stop takes.
-_POLL = 1.0
+#: Seconds between looks when nothing wakes it.
+POLL = 1.0
 #: Seconds between looks for what the events server lost, and for what may be trimmed.
 _HEAL_EVERY = 5.0
 _TRIM_EVERY = 60.0
@@ -49,10 +49,17 @@ class Relay:
         Age at which entries may leave the streams.
     heartbeat
         A file touched after every pass that reached both servers; None for none.
+    poll
+        Seconds between looks when nothing wakes it; also the longest time that a stop takes.
     """
 
     def __init__(
-        self, app_db_url: str, events_url: str, keep: timedelta, heartbeat: Path | None = None
+        self,
+        app_db_url: str,
+        events_url: str,
+        keep: timedelta,
+        heartbeat: Path | None = None,
+        poll: float = POLL,
     ) -> None:
         self._listen_url = (
             make_url(app_db_url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -62,6 +69,7 @@ class Relay:
         self._publisher = Publisher(self._engine, self._client)
         self._keep = keep
         self._heartbeat = heartbeat
+        self._poll = poll
         self._stop = threading.Event()
         self._ready = False
         self._failures = 0
@@ -89,7 +97,7 @@ class Relay:
             listener.execute(f"LISTEN {CHANNEL}")
             while not self._stop.is_set():
                 self._pass()
-                for _ in listener.notifies(timeout=_POLL, stop_after=1):
+                for _ in listener.notifies(timeout=self._poll, stop_after=1):
                     pass
 
     def _pass(self) -> None:
@@ -119,6 +127,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m intake.relay", description=__doc__)
     parser.add_argument("--heartbeat", type=Path, help="file to touch after every pass")
+    parser.add_argument(
+        "--poll",
+        type=float,
+        default=POLL,
+        help="seconds between looks when no commit wakes it, and until it stops (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = IntakeSettings()
@@ -128,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings.need("events_url"),
             timedelta(days=settings.stream_days),
             options.heartbeat,
+            options.poll,
         )
     except MissingSettingError as error:
         sys.stderr.write(f"relay: {error}\n")

@@ -13,7 +13,7 @@ from airlane.stack_commands import JsonFlag, existing
 from deploy.local import statements
 from deploy.local.statements import Top
 
-#: Characters of a statement in the table; JSON has all of it.
+#: Characters of a statement in the table; `--full` and JSON have all of it.
 _WIDTH = 100
 
 
@@ -34,6 +34,9 @@ def top(
     reset: Annotated[
         bool, typer.Option("--reset", help="Forget the statistics: they count from now on.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show all of each statement, over as many lines.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Show the statements that cost PostgreSQL most, and how often each task causes them."""
@@ -49,14 +52,15 @@ def top(
     if json:
         print_json(found.to_json())
     else:
-        _show(found)
+        _show(found, full=full)
 
 
-def _show(found: Top) -> None:
+def _show(found: Top, *, full: bool) -> None:
     table = Table(box=None, padding=(0, 1))
     for column in ("total", "share", "mean", "calls", "rows", "calls/task", "ms/task"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("statement", ratio=1)
+    show = on_one_line if full else shortened
     for line in found.statements:
         table.add_row(
             seconds(line.total_s),
@@ -66,7 +70,7 @@ def _show(found: Top) -> None:
             str(line.rows),
             _number(line.calls_per_task),
             _number(line.ms_per_task),
-            escape(f"{line.login}: {shortened(line.statement)}"),
+            escape(f"{line.login}: {show(line.statement)}"),
         )
     console.print(table)
     console.print(f"Since {found.since.isoformat(timespec='seconds')}; {found.tasks} tasks ended.")
@@ -78,8 +82,13 @@ def _number(value: float | None) -> str:
 
 def shortened(statement: str) -> str:
     """Return a statement on one line: of a long list of columns only where it begins and ends."""
-    text = " ".join(statement.split())
+    text = on_one_line(statement)
     head, word, rest = text.partition(" FROM ")
     if word and len(head) > _WIDTH // 3:
         text = f"{head[: _WIDTH // 3]}… FROM {rest}"
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+
+
+def on_one_line(statement: str) -> str:
+    """Return a statement without its line breaks and indents."""
+    return " ".join(statement.split())

@@ -143,7 +143,7 @@ def _show_status(found: Status) -> None:
     for queue in found.unserved or ():
         console.print(f"queue {queue}: no live worker consumes it, its tasks wait")
     if found.healthy:
-        console.print("healthy")
+        console.print("every part runs" if found.unserved else "healthy")
     elif all(part.pid is None for part in found.parts):
         console.print("stopped. Start it: make up, or .venv/bin/airlane up")
     elif any(part.state == "unsupervised" for part in found.parts):

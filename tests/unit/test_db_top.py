@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_person_sees_a_line_for_each(asked: list[object]) -> None:
     assert "airflow: SELECT a, b[1] FROM t WHERE id = $1" in text
     for cell in ("0.4 s", "25.0%", "0.43 ms", "960", "4.00", "1.72", "240 tasks ended"):
         assert cell in text
+
+
+def test_full_shows_all_of_a_long_statement(
+    asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = replace(LINE, statement="SELECT a " + "FROM t " * 30 + "WHERE id = $1")
+    monkeypatch.setattr(statements, "top", lambda *_: Top(SINCE, 240, [long]))
+    # a narrow terminal breaks it anywhere
+    assert "WHEREid=$1" not in "".join(run().split())
+    assert "WHEREid=$1" in "".join(run("--full").split())
 
 
 def test_a_program_gets_all_of_it(asked: list[object]) -> None:

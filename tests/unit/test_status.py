@@ -43,7 +43,9 @@ def test_without_the_broker_nothing_is_known(instance) -> None:
 @pytest.mark.parametrize(("unserved", "lines"), [(["onboarding", "batch"], 2), ([], 0), (None, 0)])
 def test_a_person_sees_them(unserved: list[str] | None, lines: int, capsys) -> None:
     stack_commands._show_status(Status(healthy=True, parts=[], urls={}, unserved=unserved))
-    assert capsys.readouterr().out.count("no live worker consumes it") == lines
+    said = capsys.readouterr().out
+    assert said.count("no live worker consumes it") == lines
+    assert said.splitlines()[-1] == ("every part runs" if lines else "healthy")
 
 
 def test_a_stack_that_is_stopped_is_called_so(capsys) -> None:

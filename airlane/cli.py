@@ -20,9 +20,9 @@ from airlane.output import errors
 from dags.packs.model_store import ModelStoreError
 from deploy.local.instance import InstanceError
 from deploy.local.postgres import PostgresError
-from deploy.local.site import SiteError
 from deploy.local.stack import StackError
 from deploy.local.supervisor import SupervisorError
+from deploy.site_file import SiteError
 from intake.settings import MissingSettingError
 
 app = typer.Typer(

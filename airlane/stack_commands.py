@@ -17,7 +17,8 @@ from airflow_config.problems import nearest
 from airlane import redis_client
 from airlane.output import console, errors, print_json, seconds
 from dags.packs.model_store import ModelStoreError, NoModelError, promoted
-from deploy.local import flower, leftovers, postgres, stack, valkey
+from deploy import flower_settings
+from deploy.local import leftovers, postgres, stack, valkey
 from deploy.local.caller import passed_on
 from deploy.local.instance import Instance, InstanceError, current, started
 from deploy.local.parts import parts, started_fleet, worker_environment, worker_words
@@ -82,7 +83,7 @@ def show_doors(instance: Instance) -> None:
     keys = instance.keys
     doors = (
         ("Airflow", instance.api_url, "admin", keys["airflow_admin"]),
-        ("Flower", instance.flower_url, flower.USER, keys["flower_inspector"]),
+        ("Flower", instance.flower_url, flower_settings.USER, keys["flower_inspector"]),
     )
     for name, address, login, password in doors:
         console.print(f"{name:<8} {address}  login {login}  password {password}", soft_wrap=True)

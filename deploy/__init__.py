@@ -1,1 +1,1 @@
-"""Ways to run the fleet: on one machine (`local`), on VMs (`ansible`)."""
+"""Ways to run airlane, on one machine (`local`), and beside them what any way needs."""

@@ -12,9 +12,7 @@ instance.json   ports, and the version that the databases were migrated to
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets as random
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,29 +20,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet
 from pydantic import ValidationError
 
 from airflow_config.place import ROOT, Place, home, queues_file
+from deploy import passwords
+from deploy.files import write_private
 from deploy.local import postgres, valkey
 from deploy.local.ports import free_port, is_free
 from deploy.local.site import PORT_NAMES, PortName, Site
 from deploy.local.site import load as load_site
-from intake.keys import EVENTS_ACL
+from deploy.logins import SERVICE_ACCOUNT
 
 #: New keys would not open what the old ones closed: the databases know the old passwords.
 _KEYS_LOST = "restore it from a backup, or delete the instance with all its data: airlane reset"
-
-#: Passwords and keys that an instance makes for itself once.
-_PASSWORDS = (
-    "postgres",
-    *postgres.LOGINS,
-    *(f"broker_{login}" for login in valkey.BROKER_ACL),
-    *(f"events_{login}" for login in EVENTS_ACL),
-    *("jwt_secret", "api_secret_key", "flower_cookie"),
-    # logins of people and of the intake's service account
-    *("airflow_admin", "airflow_intake", "flower_inspector"),
-)
 
 
 #: What the servers' and the supervisor's settings files can't hold in a path: quotes, control
@@ -186,11 +174,7 @@ class Instance:
             raise InstanceError(f"expected {self._keys_file}, found none. Fix: {_KEYS_LOST}")
         else:
             keys = {}
-        missing = [name for name in _PASSWORDS if name not in keys]
-        # Airflow signs tokens with SHA-512, whose keys have 64 characters at least.
-        keys |= {name: random.token_urlsafe(48 if name == "jwt_secret" else 24) for name in missing}
-        keys.setdefault("fernet_key", Fernet.generate_key().decode())
-        write_private(self._keys_file, json.dumps(keys, indent=2) + "\n")
+        write_private(self._keys_file, json.dumps(passwords.completed(keys), indent=2) + "\n")
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -252,7 +236,7 @@ class Instance:
     def _write_role_secrets(self) -> None:
         api = {
             "api_url": self.api_url,
-            "api_user": "airlane_intake",
+            "api_user": SERVICE_ACCOUNT,
             "api_password": self.keys["airflow_intake"],
         }
         roles = {
@@ -308,9 +292,7 @@ class Instance:
             # A process title must not overwrite the environment in /proc: the marker is there.
             "SPT_NOENV": "1",
             "AIRLANE_MODELS": str(self.models),
-            "AIRLANE_STREAM_DAYS": str(self.site.intake.stream_days),
-            "AIRLANE_INTAKE_REQUESTS": str(self.site.intake.requests),
-            "AIRLANE_INTAKE_ACTIVE_RUNS": str(self.site.intake.active_runs),
+            **self.site.intake.environment(),
         }
         if self.site.dags:
             # Airflow's own variable: it wins over the settings, in every part and in `airlane env`
@@ -342,15 +324,6 @@ def _read_json(path: Path, fix: str) -> dict[str, Any]:
             f"expected a JSON object in {path}, found {type(content).__name__}. Fix: {fix}"
         )
     return content
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
 
 
 def current() -> Instance:

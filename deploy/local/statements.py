@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from deploy.local import postgres
 from deploy.local.instance import Instance, InstanceError
+from deploy.logins import MONITOR, MONITORING
 
 #: Of every statement of the server; our own look at them left out.
 _TOP = """
@@ -117,17 +118,17 @@ def _since(connection: psycopg.Connection) -> datetime:
 
 
 def _schema(words: str) -> sql.Composed:
-    return sql.SQL(words).format(schema=sql.Identifier(postgres.MONITORING))
+    return sql.SQL(words).format(schema=sql.Identifier(MONITORING))
 
 
 def _monitor(instance: Instance) -> psycopg.Connection:
-    password = instance.keys.get(postgres.MONITOR)
+    password = instance.keys.get(MONITOR)
     if password is None:
         raise InstanceError(
-            f"expected a password of {postgres.MONITOR}, found none: the stack was started by an "
+            f"expected a password of {MONITOR}, found none: the stack was started by an "
             "older version. Fix: airlane down, airlane up"
         )
-    address = postgres.url(instance.port("postgres"), "airflow", postgres.MONITOR, password)
+    address = postgres.url(instance.port("postgres"), "airflow", MONITOR, password)
     return psycopg.connect(
         address.replace("+psycopg", ""), connect_timeout=10, options="-c TimeZone=UTC"
     )

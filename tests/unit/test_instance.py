@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from airflow_config import accounts
+from deploy.files import write_private
 from deploy.local import instance as module
-from deploy.local.instance import Instance, InstanceError, write_private
+from deploy.local.instance import Instance, InstanceError
 from deploy.local.ports import free_port
-from deploy.local.site import PORT_NAMES, Intake, RedisServer, Site, SiteError
+from deploy.local.site import PORT_NAMES, RedisServer, Site
+from deploy.site_file import Intake, SiteError
 from intake.settings import IntakeSettings
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.site import Site, SiteError, load
+from deploy.local.site import Site, load
+from deploy.site_file import SiteError
 
 
 def test_an_empty_site_is_a_site(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import redis
 
 from deploy.local import valkey
 from deploy.local.ports import free_port
+from deploy.logins import BROKER_ACL
 from intake.keys import EVENTS_ACL
 from tests.servers import serving
 
@@ -27,7 +28,7 @@ def binary(request: pytest.FixtureRequest) -> Path:
     return Path(OTHER)
 
 
-@pytest.mark.parametrize("logins", [valkey.BROKER_ACL, EVENTS_ACL], ids=["broker", "events"])
+@pytest.mark.parametrize("logins", [BROKER_ACL, EVENTS_ACL], ids=["broker", "events"])
 def test_a_server_takes_our_settings_and_rules(
     binary: Path, logins: dict[str, list[str]], tmp_path: Path
 ) -> None:
@@ -45,7 +46,5 @@ def test_a_server_takes_our_settings_and_rules(
 
 def test_no_rule_is_newer_than_redis_7_0() -> None:
     newer = {"client|setinfo", "client|no-touch", "waitaof", "client|capa", "hexpire"}
-    rules = [
-        rule for acl in (valkey.BROKER_ACL, EVENTS_ACL) for words in acl.values() for rule in words
-    ]
+    rules = [rule for acl in (BROKER_ACL, EVENTS_ACL) for words in acl.values() for rule in words]
     assert not newer & {rule.lstrip("+-") for rule in rules}, "a 7.0 server would not start"

@@ -1,4 +1,4 @@
-"""Readiness: whether a part does its work now, asked of the part itself."""
+"""Readiness: whether a part of this machine does its work now, asked of the part itself."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import functools
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import TriggerRule, dag, get_current_context, task
@@ -26,7 +27,7 @@ from dags.packs.applicant import ApplicantError, parse
 from dags.packs.bank_data import check
 from dags.packs.fraud import compare
 from dags.packs.strategy import decide
-from intake import applicants, database, events, ledger
+from intake import applicants, database, events, ledger, shared_models
 from intake.settings import IntakeSettings
 
 log = logging.getLogger(__name__)
@@ -81,9 +82,14 @@ def _engine() -> Any:
     return database.engine(IntakeSettings().need("app_db_url"))
 
 
+def _models() -> Path:
+    """Return this host's folder of models, with the one that is in use on all hosts."""
+    return shared_models.refresh(_engine(), place.models_dir(), model_store.adopt)
+
+
 def _learnt(pack: str) -> Any:
     """Return what a pack learnt from the book, from the description of the promoted model."""
-    return model_store.promoted(place.models_dir()).info["reference"][pack]
+    return model_store.promoted(_models()).info["reference"][pack]
 
 
 def _event(dag_run: Any) -> dict[str, Any]:
@@ -183,7 +189,7 @@ def onboarding() -> None:
     def credit_score(record: dict[str, str | int]) -> dict[str, Any]:
         from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
 
-        return {**score(parse(record), place.models_dir())}
+        return {**score(parse(record), _models())}
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported

@@ -11,7 +11,7 @@ from airflow.sdk import Param, dag, task
 
 from airflow_config import place
 from dags.packs import applicant, drift, model_store
-from intake import applicants, database
+from intake import applicants, database, shared_models
 from intake.settings import IntakeSettings
 
 #: Applicants of one run; Airflow refuses to map over more than 1,024 (`max_map_length`).
@@ -52,13 +52,16 @@ def rescore_portfolio() -> None:
         from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
 
         engine = database.engine(IntakeSettings().need("app_db_url"))
-        found = score(applicant.parse(applicants.get(engine, entity_id)), place.models_dir())
+        models = shared_models.refresh(engine, place.models_dir(), model_store.adopt)
+        found = score(applicant.parse(applicants.get(engine, entity_id)), models)
         return {"score": found["score"], "model_version": found["model_version"]}
 
     @task(queue="batch", multiple_outputs=False)
     def summary(scored: Any) -> dict[str, Any]:
         # One request for all of them; going through the sequence would be one for each.
-        reference = model_store.promoted(place.models_dir()).info["reference"]
+        engine = database.engine(IntakeSettings().need("app_db_url"))
+        models = shared_models.refresh(engine, place.models_dir(), model_store.adopt)
+        reference = model_store.promoted(models).info["reference"]
         return drift.summarize(scored[:], reference["score_edges"])
 
     summary(rescore.expand(entity_id=page()))

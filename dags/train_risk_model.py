@@ -14,7 +14,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 
 from airflow_config import place
 from dags.packs import model_store
-from intake import applicants, database
+from intake import applicants, database, shared_models
 from intake.settings import IntakeSettings
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,11 @@ def train_risk_model() -> None:
 
         engine = database.engine(IntakeSettings().need("app_db_url"))
         trained = training.train(applicants.labelled(engine))
-        stored = model_store.save(place.models_dir(), trained.model, trained.info)
+        folder = place.models_dir()
+        content, info = model_store.packed(trained.model, trained.info)
+        # this folder may hold versions of before all hosts shared them
+        name = shared_models.add(engine, content, info, above=model_store.newest(folder))
+        stored = model_store.adopt(folder, name, content, info)
         metrics = stored.info["metrics"]
         log.info(
             "%s: cross-validated AUC %.4f (+- %.4f over folds), Brier score %.4f "
@@ -52,7 +56,13 @@ def train_risk_model() -> None:
 
     @task(queue="batch", multiple_outputs=False)
     def promote(trained: dict[str, Any]) -> dict[str, Any]:
-        promotion = model_store.promote(place.models_dir(), trained["version"])
+        # On whatever host this is: the version in use to compare with, and the new one.
+        engine = database.engine(IntakeSettings().need("app_db_url"))
+        folder = shared_models.refresh(engine, place.models_dir(), model_store.adopt, age=0)
+        shared_models.fetch(engine, folder, trained["version"], model_store.adopt)
+        promotion = model_store.promote(folder, trained["version"])
+        if promotion.promoted:
+            shared_models.promote(engine, trained["version"])
         said = "promoted" if promotion.promoted else "NOT promoted"
         log.info("%s: %s", said, promotion.reason)
         return {"promoted": promotion.promoted, "reason": promotion.reason}

@@ -59,7 +59,8 @@ def prepare(
     for change in metadata.migrate(metadata_url):
         say(change)
     metadata.grant(metadata_url)
-    database.migrate(owner_url)
+    for change in database.migrate(owner_url):
+        say(change)
     database.grant(owner_url)
     applicants.load_csv(database.engine(owner_url), APPLICANTS)
     logins = {

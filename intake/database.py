@@ -17,6 +17,8 @@ GRANTS: dict[str, tuple[str, ...]] = {
     "airlane_worker": (
         "SELECT ON applicants",
         "SELECT, INSERT ON ledger, outbox",
+        # nobody but the owner changes or deletes a version: what decided stays to be seen
+        "SELECT, INSERT ON models, model_promotions",
     ),
     # the listener, which answers for runs that cannot do it any more
     "airlane_intake": ("SELECT, INSERT ON ledger, outbox",),
@@ -39,11 +41,15 @@ def engine(url: str) -> Engine:
     )
 
 
-def migrate(owner_url: str) -> None:
-    """Bring the schema to the newest version; nothing happens when it is there."""
+def migrate(owner_url: str) -> list[str]:
+    """Bring the schema to the newest version; return what was changed, in words.
+
+    Nothing happens when it is there.
+    """
     # Here, not above: every task imports this module, and none needs Alembic.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
@@ -52,9 +58,12 @@ def migrate(owner_url: str) -> None:
         with owner.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATE_LOCK})
             config.attributes["connection"] = connection
+            before = MigrationContext.configure(connection).get_current_revision()
             command.upgrade(config, "head")
+            after = MigrationContext.configure(connection).get_current_revision()
     finally:
         owner.dispose()
+    return [] if before == after else [f"database app: schema {before or 'new'} -> {after}"]
 
 
 def grant(owner_url: str) -> None:

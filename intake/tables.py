@@ -75,3 +75,28 @@ class OutboxRow(Base):
     #: Place in the stream, given by the relay to committed rows only: rises without exception.
     position: Mapped[int | None] = mapped_column(BigInteger, unique=True)
     published_at: Mapped[datetime | None]
+
+
+class ModelRow(Base):
+    """A version of the risk model, `risk-NUMBER`; never changed."""
+
+    __tablename__ = "models"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: Its description: metrics, references of the packs.
+    info: Mapped[dict[str, Any]]
+    #: Of the content, in hexadecimal.
+    sha256: Mapped[str]
+    #: The .joblib file.
+    content: Mapped[bytes]
+    stored_at: Mapped[datetime]
+
+
+class ModelPromotion(Base):
+    """A version that was put to use; the newest row names the one that is."""
+
+    __tablename__ = "model_promotions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("models.number"))
+    promoted_at: Mapped[datetime]

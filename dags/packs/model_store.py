@@ -64,43 +64,70 @@ class Promotion:
     reason: str
 
 
-def save(folder: Path, model: object, info: Mapping[str, Any]) -> Version:
-    """Store a model as the next version; it is not used until it is promoted.
+def packed(model: object, info: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Return a model's file, and its description without a version's name.
 
     Parameters
     ----------
-    folder
-        Folder of the versions; made when it is missing.
     model
         What `load` gives back.
     info
-        Description that JSON can hold; needs ``info["metrics"]["auc"]``. The version's name, the
-        time (UTC) and the SHA-256 are added.
+        Description that JSON can hold; needs ``info["metrics"]["auc"]``. The time (UTC) and the
+        SHA-256 are added.
     """
     _auc(info, "the model to be stored")
-    folder.mkdir(parents=True, exist_ok=True)
     import joblib  # noqa: PLC0415 - 0.4 s, and most readers want the description only
 
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
     content = buffer.getvalue()
-    with _written(folder, content) as ready:
-        name = _claim(folder, ready)
-    _sync(folder)
-    description = {
+    return content, {
         **info,
-        "version": name,
         "stored_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    _replace(folder / f"{name}.json", description)
-    return read(folder, name)
+
+
+def adopt(
+    folder: Path, name: str, content: bytes, info: Mapping[str, Any], *, in_use: bool = False
+) -> Version:
+    """Take a version that was stored elsewhere under its name there.
+
+    Parameters
+    ----------
+    folder
+        Folder of the versions; made when it is missing.
+    name
+        As it is called there; what this folder has by that name gives way.
+    content, info
+        Its model file and description, as `packed` made them.
+    in_use
+        Whether it is the one in use there, and so is here from now on.
+    """
+    if not _VERSION.fullmatch(name):
+        raise ModelStoreError(f"expected the name of a version like 'risk-7', found {name!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _written(folder, content) as ready:
+        ready.replace(folder / f"{name}.joblib")
+    _sync(folder)
+    _replace(folder / f"{name}.json", {**info, "version": name})
+    found = read(folder, name)
+    load(found)  # what cannot be loaded must not be put to use
+    if in_use:
+        _point(folder, name)
+    return found
 
 
 def versions(folder: Path) -> list[str]:
     """Return the names of all stored versions, oldest first."""
     found = [_VERSION.fullmatch(path.stem) for path in folder.glob("risk-*.json")]
     return [match.group() for match in sorted(filter(None, found), key=lambda m: int(m.group(1)))]
+
+
+def newest(folder: Path) -> int:
+    """Return the highest number that a version has, also of one that is being written; 0: none."""
+    taken = [_VERSION.fullmatch(path.stem) for path in folder.glob("risk-*")]
+    return max((int(match.group(1)) for match in taken if match), default=0)
 
 
 def read(folder: Path, name: str) -> Version:
@@ -157,9 +184,13 @@ def promote(folder: Path, name: str, *, tolerance: float = TOLERANCE) -> Promoti
         if auc < best - tolerance:
             return Promotion(promoted=False, reason=f"{reason}: more than {tolerance} worse")
     load(candidate)  # what cannot be loaded must not be put to use
+    _point(folder, name)
+    return Promotion(promoted=True, reason=reason)
+
+
+def _point(folder: Path, name: str) -> None:
     pointer = {"version": name, "promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
     _replace(folder / _POINTER, pointer)
-    return Promotion(promoted=True, reason=reason)
 
 
 def load(version: Version) -> Any:
@@ -183,7 +214,7 @@ def _load(path: Path, _mtime_ns: int, _size: int, sha256: str) -> Any:
             f"{path}: expected SHA-256 {sha256}, as its description says, found {found}: the file "
             "is torn or exchanged and is not loaded; run the DAG train_risk_model"
         )
-    import joblib  # noqa: PLC0415 - see save
+    import joblib  # noqa: PLC0415 - see packed
 
     return joblib.load(io.BytesIO(content))
 
@@ -231,17 +262,6 @@ def _written(folder: Path, content: bytes) -> Any:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _claim(folder: Path, ready: Path) -> str:
-    """Give the file the next free version's name; two trainings at once get two names."""
-    taken = [_VERSION.fullmatch(path.stem) for path in folder.glob("risk-*")]
-    number = max((int(match.group(1)) for match in taken if match), default=0)
-    while True:
-        number += 1
-        with contextlib.suppress(FileExistsError):
-            os.link(ready, folder / f"risk-{number}.joblib")
-            return f"risk-{number}"
 
 
 def _replace(path: Path, document: Mapping[str, Any]) -> None:

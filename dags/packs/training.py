@@ -32,7 +32,7 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A fitted model with its description, ready for `model_store.save`."""
+    """A fitted model with its description, ready for `model_store.packed`."""
 
     model: Pipeline
     info: dict[str, Any]

@@ -3,7 +3,7 @@
 airflow/    generated Airflow settings, one file per role (0600)
 broker/ events/ postgres/   the servers' data
 logs/       one file per part; logs/tasks/ holds the task logs
-models/     the risk models' versions
+models/     a copy of the risk models, which the database app holds
 run/        the supervisor's settings, socket and process id
 secrets/    passwords and keys, and per role what it may know (0600)
 instance.json   ports, and the version that the databases were migrated to
@@ -81,7 +81,7 @@ class Instance:
 
     @property
     def models(self) -> Path:
-        """Folder of the risk models' versions."""
+        """Folder of the copy of the risk models."""
         return self.site.models or self.folder / "models"
 
     @property

@@ -18,8 +18,10 @@ from intake import applicants, database, ledger
 from intake.ledger import Decision
 from intake.tables import Base
 from tests.app_database import AppDatabase
+from tests.servers import PostgresServer
 
 CSV = ROOT / "data" / "german_credit.csv"
+VERSIONS = ROOT / "intake" / "migrations" / "versions"
 DECISION = Decision(
     event_id="e1",
     entity_id="7",
@@ -43,8 +45,14 @@ def test_the_migrations_make_the_tables_of_the_code(owner_engine: Engine) -> Non
 
 
 def test_migrating_and_granting_again_changes_nothing(app_db: AppDatabase) -> None:
-    database.migrate(app_db.owner)
+    assert database.migrate(app_db.owner) == []
     database.grant(app_db.owner)
+
+
+def test_migrating_says_which_version_the_schema_came_to(postgres: PostgresServer) -> None:
+    owner = postgres.create_database("app_new")
+    newest = max(path.stem[:4] for path in VERSIONS.glob("[0-9]*.py"))
+    assert database.migrate(owner) == [f"database app: schema new -> {newest}"]
 
 
 def test_an_event_is_decided_once_with_one_outbox_row(worker_engine: Engine) -> None:

@@ -20,6 +20,7 @@ from dags.packs import model_store
 from deploy.local import stack
 from deploy.local.instance import Instance
 from deploy.local.site import Site
+from tests import stored_models
 
 
 @dataclass
@@ -247,7 +248,7 @@ def test_what_to_try_next_is_a_model_first(
     assert first().startswith("make up ")
     model_store.promote(
         created.models,
-        model_store.save(created.models, {}, {"metrics": {"auc": 0.7}}).name,
+        stored_models.store(created.models, {}, {"metrics": {"auc": 0.7}}).name,
     )
     assert first().startswith(".venv/bin/airlane signup 7 --wait ")
     (created.models / "promoted.json").write_text("[]")

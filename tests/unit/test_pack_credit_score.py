@@ -4,12 +4,13 @@ import pytest
 from pack_book import person, trained
 
 from dags.packs import credit_score, model_store
+from tests import stored_models
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    stored = model_store.save(folder, trained().model, trained().info)
+    stored = stored_models.store(folder, trained().model, trained().info)
     assert model_store.promote(folder, stored.name).promoted
     return folder
 
@@ -43,7 +44,7 @@ def test_one_score_takes_milliseconds(models):
 
 
 def test_the_newest_promoted_version_is_used(models, tmp_path):
-    stored = [model_store.save(tmp_path, trained().model, trained().info) for _ in range(2)]
+    stored = [stored_models.store(tmp_path, trained().model, trained().info) for _ in range(2)]
     for version in stored:
         model_store.promote(tmp_path, version.name)
         assert credit_score.score(person(1), tmp_path)["model_version"] == version.name

@@ -14,7 +14,7 @@ import psycopg
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_config import queues
+from airflow_config import queues, systemd
 from airflow_config.capacity import Capacity
 from airflow_config.wakeup import WakeUp
 
@@ -90,6 +90,8 @@ class AirlaneExecutor(CeleryExecutor):
         super().heartbeat()
         if self._capacity is not None:
             self._capacity.tick()
+        # Once in each loop, idle or not; a loop that hangs does not come here.
+        systemd.service().progress()
         if self._bounded or self._wakeup is None or self.event_buffer:
             return
         self._wakeup.wait(IDLE if self._wakeup.listening else POLL)

@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from airflow_config import systemd
 from intake.backoff import delay
 from intake.database import engine as make_engine
 from intake.ledger import CHANNEL
@@ -87,6 +88,8 @@ class Relay:
             except (SQLAlchemyError, psycopg.Error, RedisError, OSError) as error:
                 self._failures += 1
                 logger.warning("%s: %s", type(error).__name__, str(error).strip())
+                # Who waits for a server does not hang: a restart would not bring it back.
+                systemd.service().progress()
                 self._stop.wait(delay(self._failures))
         self._engine.dispose()
         self._client.close()
@@ -117,6 +120,7 @@ class Relay:
     def _beat(self) -> None:
         if self._heartbeat is not None:
             self._heartbeat.touch()
+        systemd.service().progress()
         if not self._ready:
             self._ready = True
             sys.stdout.write("relay: ready\n")

@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
 from airflow_config import queues
-from workers import arguments, command, preload, registry
+from workers import arguments, command, preload, registry, watchdog
 
 #: Which class this process serves; None in the scheduler and in Flower.
 WORKER_CLASS = command.class_of_part(os.environ.get("AIRLANE_PART", ""))
@@ -65,6 +65,7 @@ CELERY_CONFIG: dict[str, Any] = {
 
 arguments.connect()
 registry.connect(WORKER_CLASS)
+watchdog.connect(WORKER_CLASS)
 if WORKER_CLASS is not None:
     from workers import aging_pool  # only a worker has a pool
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -286,8 +287,12 @@ def test_signups_leave_only_behind_what_is_acknowledged_and_decided(
     assert left() == ["e5"], "decided, but not delivered"
 
 
+#: Where systemd listens, in the folder of the test.
+NOTIFY = "notify"
+
+
 class Service:
-    """The relay as a process."""
+    """The relay as a process, watched by systemd."""
 
     def __init__(self, app_db: AppDatabase, redis_url: str, folder: Path) -> None:
         self.heartbeat = folder / "heartbeat"
@@ -296,7 +301,12 @@ class Service:
         secrets.mkdir()
         (secrets / "app_db_url").write_text(app_db.relay + "\n")
         (secrets / "events_url").write_text(redis_url)
-        self._environment = {"AIRLANE_SECRETS": str(secrets), "PYTHONPATH": str(ROOT)}
+        self._environment = {
+            "AIRLANE_SECRETS": str(secrets),
+            "PYTHONPATH": str(ROOT),
+            "NOTIFY_SOCKET": str(folder / NOTIFY),
+            "WATCHDOG_USEC": "4000000",
+        }
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", "intake.relay", "--heartbeat", str(self.heartbeat), *options]
@@ -340,6 +350,17 @@ def test_the_service_is_woken_by_a_commit(
     for number in range(5):
         decide(worker_engine, f"e{number}")
         assert producer.wait(events, [f"e{number}"], 20)
+
+
+@pytest.mark.usefixtures("events")
+def test_systemd_hears_that_the_service_is_ready_and_goes_on(
+    service: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / NOTIFY))
+        systemd.settimeout(20)
+        service()
+        assert [systemd.recv(100) for _ in range(2)] == [b"READY=1\nWATCHDOG=1", b"WATCHDOG=1"]
 
 
 def test_the_service_goes_on_after_a_kill_and_a_flush(

@@ -14,7 +14,7 @@ import psycopg
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_config import queues, systemd
+from airflow_config import canary, queues, systemd
 from airflow_config.capacity import Capacity
 from airflow_config.wakeup import WakeUp
 
@@ -137,7 +137,9 @@ class AirlaneExecutor(CeleryExecutor):
         for key, workload, *_ in workload_tuples_to_send:
             if getattr(getattr(workload, "ti", None), "external_executor_id", None):
                 self._written.add(key)
-        return sending.send(self.celery_app, workload_tuples_to_send)
+        # a canary goes to the one worker that it is meant for
+        routed = [canary.route(item) for item in workload_tuples_to_send]
+        return sending.send(self.celery_app, routed)
 
 
 def listening_connection() -> psycopg.Connection[Any]:

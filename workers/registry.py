@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from celery.signals import heartbeat_sent, worker_ready, worker_shutdown, worker_shutting_down
 
-from airflow_config import live_workers
+from airflow_config import canary, live_workers
 from airflow_config.live_workers import LiveWorker
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,8 @@ class Registration:
         consumer = self._consumer
         queues: tuple[str, ...] = ()
         if not self._stopping:
-            queues = tuple(sorted(queue.name for queue in consumer.task_consumer.queues))
+            consumed = (queue.name for queue in consumer.task_consumer.queues)
+            queues = tuple(sorted(name for name in consumed if not canary.is_own_queue(name)))
         return LiveWorker(
             name=consumer.hostname,
             worker_class=self._worker_class,

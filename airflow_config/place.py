@@ -49,6 +49,8 @@ class Place:
         The API server's address without a slash at its end, and its port on loopback.
     fernet_key, jwt_secret, api_secret_key
         Keys that Airflow's parts share; never shown in a repr.
+    spread
+        What else a fleet needs; None on one machine.
     """
 
     home: Path
@@ -64,3 +66,24 @@ class Place:
     fernet_key: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     api_secret_key: str = field(repr=False)
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What else settings depend on where the parts are on several hosts.
+
+    Parameters
+    ----------
+    ca_file
+        The certificate authority of the fleet's servers: PostgreSQL, Redis, the API's proxy.
+    airflow_db_async_url
+        The metadata database's address for Airflow's other driver, asyncpg, which writes TLS
+        otherwise than `airflow_db_url`.
+    log_port
+        Where each worker host serves the logs of tasks that run.
+    """
+
+    ca_file: Path
+    airflow_db_async_url: str = field(repr=False)
+    log_port: int

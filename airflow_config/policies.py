@@ -22,7 +22,7 @@ from airflow.configuration import conf
 from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.sdk import WeightRule
 
-from airflow_config import queues
+from airflow_config import queues, release
 from airflow_config.queues import BAND, Fleet, Queue, QueuesError, UnknownQueueError
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def dag_policy(dag: Any) -> None:
     fleet = _fleet()
     if fleet is not None:
         apply_to_dag(dag, fleet)
+    release.mark(dag)
 
 
 def refusing() -> bool:

@@ -14,10 +14,11 @@ import json
 from datetime import timedelta
 from typing import Literal
 
+from airflow_config import fleet_settings
 from airflow_config.place import Place
 from airflow_config.queues import Fleet
 
-Role = Literal["control", "worker"]
+Role = Literal["control", "worker", "logs"]
 Settings = dict[str, dict[str, str]]
 
 #: Seconds without a heartbeat after which a running task counts as lost, and between looks for
@@ -56,12 +57,19 @@ def airflow_settings(fleet: Fleet, place: Place, role: Role) -> Settings:
     place
         Folders, addresses and keys of the instance.
     role
-        `control` or `worker`.
+        `control`, `worker`, or `logs` (the server of task logs on a worker host).
     """
-    settings = _common(fleet, place)
-    extra = _control(fleet, place) if role == "control" else _worker(fleet)
-    for section, values in extra.items():
-        settings.setdefault(section, {}).update(values)
+    if role == "logs":
+        none = {"sql_alchemy_conn": NO_DATABASE}
+        return {**fleet_settings.log_server(place), "database": none}
+    parts = [_common(fleet, place), _control(fleet, place) if role == "control" else _worker(fleet)]
+    if place.spread is not None:
+        own = fleet_settings.control if role == "control" else fleet_settings.worker
+        parts += [fleet_settings.common(place.spread), own(place.spread)]
+    settings: Settings = {}
+    for part in parts:
+        for section, values in part.items():
+            settings.setdefault(section, {}).update(values)
     return settings
 
 

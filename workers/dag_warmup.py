@@ -17,6 +17,7 @@ from typing import Any
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.dag_processing.importers import get_importer_registry
+from airflow.sdk.configuration import conf
 
 from workers import dag_probe
 from workers.dag_cache import CACHE, MAX_FILES, DagCache
@@ -66,13 +67,18 @@ def warm_up(queues: Collection[str], cache: DagCache = CACHE) -> None:
         Where to keep them.
     """
     for bundle in DagBundlesManager().get_all_dag_bundles():
-        if bundle.supports_versioning:
+        if bundle.supports_versioning and not _is_unbound():
             continue  # a task names the version that it needs; there is none to prepare
         try:
             bundle.initialize()
             _warm_up_bundle(bundle, queues, cache)
         except Exception:
             log.exception("Could not parse DAG files of bundle %s beforehand", bundle.name)
+
+
+def _is_unbound() -> bool:
+    """Tell whether tasks come from the newest version of their bundle, whichever runs name."""
+    return bool(conf.getboolean("dag_processor", "disable_bundle_versioning", fallback=False))
 
 
 def _warm_up_bundle(bundle: Any, queues: Collection[str], cache: DagCache) -> None:

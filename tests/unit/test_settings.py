@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_config import queues, settings
-from airflow_config.place import ROOT, Place
+from airflow_config.place import ROOT, Place, Spread
 
 MODEL = """\
 queues:
@@ -48,9 +48,14 @@ json.dump({"known": known, "got": got, "local": airflow_local_settings.__file__,
 """
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
+@pytest.fixture(scope="module", params=[False, True], ids=["one-machine", "fleet"])
+def place(request, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
+    spread = Spread(
+        ca_file=home / "ca.pem",
+        airflow_db_async_url="postgresql+asyncpg://scheduler:d%25b@127.0.0.1:1/airflow",
+        log_port=8793,
+    )
     return Place(
         home=home,
         root=ROOT,
@@ -65,6 +70,7 @@ def place(tmp_path_factory):
         fernet_key="ZmVybmV0LWtleS1vZi10aGUtdGVzdHMtMzItYnl0ZXM=",
         jwt_secret="jwt%(secret)s{of}the-tests",
         api_secret_key="api-secret-of-the-tests",
+        spread=spread if request.param else None,
     )
 
 
@@ -222,3 +228,18 @@ def test_nothing_listens_beyond_loopback(fleet, place):
     ]
     assert hosts
     assert set(hosts) == {"127.0.0.1"}
+
+
+def test_on_one_machine_nothing_of_a_fleet_is_set(fleet, place):
+    for role in ("control", "worker"):
+        found = settings.airflow_settings(fleet, place, role)
+        shown = "ssl_active" in found["celery"], "dag_bundle_config_list" in found["dag_processor"]
+        assert shown == (place.spread is not None,) * 2
+
+
+def test_the_log_server_has_the_key_of_log_requests_and_nothing_else(fleet, place):
+    found = settings.airflow_settings(fleet, place, "logs")
+    text = settings.render_cfg(found)
+    assert found["api"] == {"secret_key": place.api_secret_key}
+    for secret in ("scheduler:d", "br%40ker", "fernet", "jwt"):
+        assert secret not in text

@@ -1,1 +1,1 @@
-"""Ways to run airlane, on one machine (`local`), and beside them what any way needs."""
+"""Ways to run airlane, on one machine (`local`) or on many (`fleet`), and what both need."""

@@ -13,7 +13,7 @@ from typing import Any
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 
 from airflow_config import queues
-from workers import arguments, command, duty, preload, registry, watchdog
+from workers import arguments, command, duty, finished_logs, preload, registry, watchdog
 
 #: Which class this process serves; None in the scheduler and in Flower.
 WORKER_CLASS = command.class_of_part(os.environ.get("AIRLANE_PART", ""))
@@ -72,4 +72,5 @@ if WORKER_CLASS is not None:
     CELERY_CONFIG["worker_pool"] = aging_pool.pool(SECONDS_PER_CHILD)
     _fleet = queues.load()
     preload.connect(preload.wanted(_fleet, WORKER_CLASS), _fleet.consumes(WORKER_CLASS))
+    finished_logs.connect()
     duty.connect(_fleet.consumes(WORKER_CLASS))

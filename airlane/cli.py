@@ -15,9 +15,17 @@ import sqlalchemy.exc
 import typer
 
 from airflow_config.queues import QueuesError
-from airlane import db_commands, intake_commands, queue_commands, stack_commands
+from airlane import (
+    db_commands,
+    fleet_commands,
+    intake_commands,
+    queue_commands,
+    stack_commands,
+)
 from airlane.output import errors
 from dags.packs.model_store import ModelStoreError
+from deploy.fleet.changes import RenderError
+from deploy.fleet.secrets import SecretsError
 from deploy.local.instance import InstanceError
 from deploy.local.postgres import PostgresError
 from deploy.local.stack import StackError
@@ -34,13 +42,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for module in (stack_commands, intake_commands, queue_commands, db_commands):
+for module in (stack_commands, intake_commands, queue_commands, db_commands, fleet_commands):
     module.register(app)
 
 #: The settings are wrong: nothing was tried.
-_USAGE = (QueuesError, SiteError, InstanceError, MissingSettingError)
+_USAGE = (QueuesError, SiteError, InstanceError, MissingSettingError, SecretsError)
 #: It was tried, and did not work.
-_FAILED = (StackError, SupervisorError, PostgresError, ModelStoreError)
+_FAILED = (StackError, SupervisorError, PostgresError, ModelStoreError, RenderError)
 
 
 def main() -> None:

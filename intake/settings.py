@@ -39,6 +39,8 @@ class IntakeSettings(BaseSettings):
     #: The service account that creates DagRuns.
     api_user: str | None = None
     api_password: str | None = Field(None, repr=False)
+    #: Certificate authority of the API server, where it is none that the system knows.
+    ca_file: str | None = None
 
     #: DagRuns created at the same time.
     intake_requests: int = Field(16, ge=1)

@@ -117,6 +117,7 @@ def _api(settings: IntakeSettings) -> AirflowApi:
         settings.need("api_user"),
         settings.need("api_password"),
         ONBOARDING_DAG,
+        ca_file=settings.ca_file,
     )
 
 

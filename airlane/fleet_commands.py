@@ -1,0 +1,135 @@
+"""Commands about a fleet: what its hosts are told, and what they run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from airflow_config import queues
+from airflow_config.problems import expected_one_of
+from airlane.output import console, errors, print_json
+from airlane.stack_commands import JsonFlag
+from deploy.files import write_private
+from deploy.fleet import changes, rendering, secrets
+from deploy.fleet.changes import Change
+from deploy.fleet.host import here
+from deploy.fleet.secrets import ROLES, Role, SecretsError
+
+#: The group that reads a role's files, where none is named.
+_GROUPS: dict[Role, str] = {
+    "control": "airlane",
+    "worker": "airlane-worker",
+    "logs": "airlane-logs",
+    "relay": "airlane-relay",
+    "flower": "airlane",
+    "redis-broker": "redis",
+    "redis-events": "redis",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(render)
+    _group(app, "secrets", "The fleet's passwords and keys.", init)
+
+
+def _group(app: typer.Typer, name: str, about: str, *functions: Any) -> None:
+    group = typer.Typer(no_args_is_help=True, help=about)
+    for function in functions:
+        group.command()(function)
+    # a group of one command would become that command
+    group.callback()(lambda: None)
+    app.add_typer(group, name=name)
+
+
+def render(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")],
+    check: Annotated[bool, typer.Option("--check", help="Say what would change.")] = False,
+    group: Annotated[str | None, typer.Option(help="Group that reads the files.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Write what a role on this host is told, from site.yaml, queues.yaml and its secrets."""
+    if role not in ROLES:
+        raise typer.BadParameter(expected_one_of(ROLES, role), param_hint="ROLE")
+    host = here()
+    # all that can be wrong is looked at before anything is written
+    fleet = queues.load(host.queues_file)
+    known = host.secrets(role)
+    wanted = rendering.files(host, fleet, role, known)
+    number = _group_number(role, group, check=check)
+    owned = [host.state(role) / "classes"] if role == "worker" else []
+    found = changes.compare(wanted, owned, known.values(), number)
+    if not check:
+        changes.write(wanted, found, number)
+    if json:
+        lines = [line for change in found for line in _lines(change)]
+        changed = [change.path for change in found]
+        print_json({"changed": changed, "diff": "\n".join(lines)})
+        return
+    for change in found:
+        for line in _lines(change):
+            console.print(line, markup=False, soft_wrap=True)
+    said = "would change" if check else "changed"
+    console.print(f"{len(found)} of {len(wanted)} files {said}.")
+
+
+def _group_number(role: Role, group: str | None, *, check: bool) -> int | None:
+    if group is None and os.geteuid() != 0:
+        # an ordinary user tries it out in a folder of its own
+        return None
+    try:
+        return changes.group_number(group or _GROUPS[role])
+    except changes.RenderError:
+        # in a check the role that makes the group may not have run
+        if check:
+            return None
+        raise
+
+
+def _lines(change: Change) -> list[str]:
+    return [f"{change.action} {change.path}", *(f"    {line}" for line in change.diff)]
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of Ansible's variables.")],
+) -> None:
+    """Make a fleet's passwords and keys, for ansible-vault; what the file has stays."""
+    known = _known(file) if file.exists() else {}
+    missing = [name for name in secrets.names() if name not in known]
+    if not missing:
+        console.print(f"Nothing to add to {file}.", markup=False, soft_wrap=True)
+        return
+    write_private(file, secrets.as_yaml(known))
+    console.print(
+        f"{len(missing)} secrets written to {file}. Next: ansible-vault encrypt {file}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _known(file: Path) -> dict[str, str]:
+    text = file.read_text(encoding="utf-8")
+    if text.startswith("$ANSIBLE_VAULT"):
+        raise SecretsError(
+            f"expected {file} to be decrypted, found it encrypted. Fix: ansible-vault decrypt "
+            f"{file}, airlane secrets init {file}, ansible-vault encrypt {file}"
+        )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        # without the error: it shows the line, which may be a secret
+        content = None
+    found = content.get("airlane_secrets") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise SecretsError(
+            f"expected a mapping airlane_secrets of names to texts in {file}, found none. Fix: "
+            "name another file"
+        )
+    if other := secrets.unknown(found):
+        names = ", ".join(other)
+        errors.print(f"airlane: {file}: not secrets of airlane: {names}", markup=False)
+    return found

@@ -26,6 +26,7 @@ from airlane.output import errors
 from dags.packs.model_store import ModelStoreError
 from deploy.fleet.changes import RenderError
 from deploy.fleet.secrets import SecretsError
+from deploy.fleet.serving import ServeError
 from deploy.local.instance import InstanceError
 from deploy.local.postgres import PostgresError
 from deploy.local.stack import StackError
@@ -46,7 +47,10 @@ for module in (stack_commands, intake_commands, queue_commands, db_commands, fle
     module.register(app)
 
 #: The settings are wrong: nothing was tried.
-_USAGE = (QueuesError, SiteError, InstanceError, MissingSettingError, SecretsError)
+_USAGE = (
+    *(QueuesError, SiteError, InstanceError, MissingSettingError),
+    *(SecretsError, ServeError),
+)
 #: It was tried, and did not work.
 _FAILED = (StackError, SupervisorError, PostgresError, ModelStoreError, RenderError)
 

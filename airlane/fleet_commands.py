@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +12,13 @@ import yaml
 
 from airflow_config import queues
 from airflow_config.problems import expected_one_of
+from airflow_config.queues import Fleet
 from airlane.output import console, errors, print_json
 from airlane.stack_commands import JsonFlag
 from deploy.files import write_private
-from deploy.fleet import changes, rendering, secrets
+from deploy.fleet import changes, notes, rendering, running, secrets, serving
 from deploy.fleet.changes import Change
-from deploy.fleet.host import here
+from deploy.fleet.host import Host, here
 from deploy.fleet.secrets import ROLES, Role, SecretsError
 
 #: The group that reads a role's files, where none is named.
@@ -30,11 +32,20 @@ _GROUPS: dict[Role, str] = {
     "redis-events": "redis",
 }
 
+PartName = Annotated[
+    str, typer.Argument(metavar="PART", help=f"One of {', '.join(serving.PARTS)}.")
+]
+ClassName = Annotated[
+    str | None, typer.Option("--class", metavar="CLASS", help="A worker's class.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(render)
+    app.command()(serve)
     _group(app, "secrets", "The fleet's passwords and keys.", init)
+    _group(app, "fleet", "What a fleet's hosts are told and run.", part)
 
 
 def _group(app: typer.Typer, name: str, about: str, *functions: Any) -> None:
@@ -94,6 +105,33 @@ def _lines(change: Change) -> list[str]:
     return [f"{change.action} {change.path}", *(f"    {line}" for line in change.diff)]
 
 
+def serve(
+    part: PartName,
+    class_name: ClassName = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print what would run instead of running it.")
+    ] = False,
+) -> None:
+    """Become a part of this host, as its unit of systemd runs it."""
+    host = here()
+    serving.check_rendered(host, part)
+    fleet = _rendered(host, part)
+    wanted = serving.program(host, fleet, part, class_name, os.environ)
+    if show:
+        print_json({"words": wanted.words, "environment": wanted.environment})
+        return
+    found = notes.note(host, fleet, part, class_name)
+    notes.write(found, serving.runtime_folder(os.environ))
+    sys.stdout.flush()
+    serving.become(wanted)
+
+
+def _rendered(host: Host, part: str) -> Fleet:
+    """Return the queue model that a part reads: the copy of its role, where it has one."""
+    copy = host.started_queues(serving.PARTS[part])
+    return queues.load(copy if copy.exists() else host.queues_file)
+
+
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Of Ansible's variables.")],
 ) -> None:
@@ -133,3 +171,23 @@ def _known(file: Path) -> dict[str, str]:
         names = ", ".join(other)
         errors.print(f"airlane: {file}: not secrets of airlane: {names}", markup=False)
     return found
+
+
+def part(
+    name: PartName,
+    class_name: ClassName = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say whether a part of this host does its work, and runs what it should; exit 1 if not."""
+    host = here()
+    serving.check_part(name)
+    found = running.state(host, _rendered(host, name), name, class_name)
+    if json:
+        # whoever reads it sees what is wrong: the question was answered
+        print_json(found.to_json())
+        return
+    console.print(found.found, markup=False, soft_wrap=True)
+    if found.stale:
+        console.print(f"to be restarted: {', '.join(found.stale)}")
+    if found.stale or not found.ready:
+        raise typer.Exit(1)

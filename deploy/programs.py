@@ -36,7 +36,7 @@ def job(name: str) -> list[str]:
     return airflow(*_JOBS[name])
 
 
-def api_server(port: int, *, only_execution: bool = False) -> list[str]:
+def api_server(port: int, *, only_execution: bool = False, proxied: bool = False) -> list[str]:
     """Return the command line of an API server, on loopback.
 
     Parameters
@@ -45,9 +45,12 @@ def api_server(port: int, *, only_execution: bool = False) -> list[str]:
         Of loopback.
     only_execution
         Serve the calls of tasks alone.
+    proxied
+        A proxy on this machine says who calls and how.
     """
     apps = ("--apps", "execution") if only_execution else ()
-    return [*_API_SERVER, *apps, "--host", "127.0.0.1", "--port", str(port)]
+    proxy = ("--proxy-headers",) if proxied else ()
+    return [*_API_SERVER, *apps, "--host", "127.0.0.1", "--port", str(port), *proxy]
 
 
 def relay(heartbeat: Path) -> list[str]:

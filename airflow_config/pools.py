@@ -49,7 +49,11 @@ def least(fleet: Fleet, queue: str) -> int:
 
 
 def ensure_pools(
-    fleet: Fleet, session: Session, counts: Mapping[str, int] | None = None
+    fleet: Fleet,
+    session: Session,
+    counts: Mapping[str, int] | None = None,
+    *,
+    keep_slots: bool = False,
 ) -> list[str]:
     """Make and put right the pools of all queues, and say in words what changed.
 
@@ -64,6 +68,8 @@ def ensure_pools(
         Of the metadata database; the caller commits.
     counts
         Workers of each class; by default those of one machine.
+    keep_slots
+        Leave the slots of pools that are there as they are.
     """
     # Here, because it loads Airflow's ORM, and `desired_pools` needs none of it.
     from airflow.models.pool import Pool  # noqa: PLC0415
@@ -85,7 +91,7 @@ def ensure_pools(
             )
             changes.append(f"pool {desired.name}: made with {desired.slots} slots")
             continue
-        if pool.slots != desired.slots:
+        if pool.slots != desired.slots and not keep_slots:
             changes.append(f"pool {desired.name}: {pool.slots} -> {desired.slots} slots")
             pool.slots = desired.slots
         if pool.description != desired.description or pool.include_deferred:

@@ -158,6 +158,8 @@ class WorkerClass(_Model):
     #: Workers of this class on one machine's stack.
     local: Annotated[StrictInt, Field(ge=0, le=100)] = 1
     hosts: Hosts = Hosts()
+    #: How long a host that is drained may take to finish its tasks; by default the longest of them.
+    drain: Duration | None = None
     #: Modules that a worker imports before its first task.
     preload: tuple[Annotated[StrictStr, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
 
@@ -208,6 +210,11 @@ class Fleet:
             for queue in self.consumes(name):
                 slots[queue] += counts.get(name, 0) * worker.concurrency
         return slots
+
+    def drain_limit(self, class_name: str) -> timedelta:
+        """Return how long a worker of a class may take to finish what it runs."""
+        limit = self.workers[class_name].drain
+        return limit or max(self.queues[name].task_timeout for name in self.consumes(class_name))
 
     def largest(self) -> dict[str, int]:
         """Return how many workers of each class the model allows at most."""

@@ -25,6 +25,7 @@ from airlane import (
 from airlane.output import errors
 from dags.packs.model_store import ModelStoreError
 from deploy.fleet.changes import RenderError
+from deploy.fleet.databases import PrepareError
 from deploy.fleet.secrets import SecretsError
 from deploy.fleet.serving import ServeError
 from deploy.local.instance import InstanceError
@@ -52,7 +53,10 @@ _USAGE = (
     *(SecretsError, ServeError),
 )
 #: It was tried, and did not work.
-_FAILED = (StackError, SupervisorError, PostgresError, ModelStoreError, RenderError)
+_FAILED = (
+    *(StackError, SupervisorError, PostgresError, ModelStoreError),
+    *(RenderError, PrepareError),
+)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from rich.table import Table
 
 from airflow_config import queues
 from airflow_config.problems import expected_one_of
@@ -17,6 +18,8 @@ from airlane.output import console, errors, print_json
 from airlane.stack_commands import JsonFlag
 from deploy.files import write_private
 from deploy.fleet import changes, notes, rendering, running, secrets, serving
+from deploy.fleet import databases as fleet_databases
+from deploy.fleet import facts as fleet_facts
 from deploy.fleet.changes import Change
 from deploy.fleet.host import Host, here
 from deploy.fleet.secrets import ROLES, Role, SecretsError
@@ -45,7 +48,7 @@ def register(app: typer.Typer) -> None:
     app.command()(render)
     app.command()(serve)
     _group(app, "secrets", "The fleet's passwords and keys.", init)
-    _group(app, "fleet", "What a fleet's hosts are told and run.", part)
+    _group(app, "fleet", "What a fleet's hosts are told and run.", facts, databases, part)
 
 
 def _group(app: typer.Typer, name: str, about: str, *functions: Any) -> None:
@@ -171,6 +174,40 @@ def _known(file: Path) -> dict[str, str]:
         names = ", ".join(other)
         errors.print(f"airlane: {file}: not secrets of airlane: {names}", markup=False)
     return found
+
+
+def facts(json: JsonFlag = False) -> None:
+    """Print what Ansible must know of queues.yaml and of this release."""
+    found = fleet_facts.facts(queues.load())
+    if json:
+        print_json(found)
+        return
+    table = Table(box=None, padding=(0, 1))
+    for column in ("class", "queues", "concurrency", "hosts", "drain limit"):
+        table.add_column(column)
+    for name, entry in found["classes"].items():
+        hosts = entry["hosts"]
+        table.add_row(
+            *(name, ", ".join(entry["queues"]), str(entry["concurrency"])),
+            *(f"{hosts['min']} to {hosts['max']}", f"{entry['drain_limit_s']} s"),
+        )
+    console.print(table)
+
+
+def databases(
+    check: Annotated[bool, typer.Option("--check", help="Say what would change.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Bring the fleet's databases up to this release: schemas, accounts, pools."""
+    host = here()
+    done = fleet_databases.pending(host) if check else fleet_databases.run(host, os.environ)
+    if json:
+        print_json({"changed": done})
+        return
+    for line in done:
+        console.print(line, markup=False, soft_wrap=True)
+    if not done:
+        console.print("The databases are up to date.")
 
 
 def part(

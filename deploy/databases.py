@@ -29,6 +29,7 @@ def prepare(
     metadata_url: str,
     owner_url: str,
     passwords: Mapping[str, str],
+    keep_slots: bool,
     done: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -40,6 +41,9 @@ def prepare(
         Of Airflow's database and of the database `app`, each with its owner's login.
     passwords
         By name, as in `deploy.passwords`.
+    keep_slots
+        Leave the slots of the pools that are there: on a fleet the scheduler fits them to the
+        live workers, and to set them back would be a change at every call.
     done
         What this returned the last time; empty at first.
     say
@@ -74,6 +78,6 @@ def prepare(
             say(change)
         now["accounts"] = mark
     with create_session() as session:
-        for change in pools.ensure_pools(queues.load(), session):
+        for change in pools.ensure_pools(queues.load(), session, keep_slots=keep_slots):
             say(change)
     return now

@@ -18,6 +18,7 @@ def prepare(instance: Instance) -> None:
         metadata_url=instance.place().airflow_db_url,
         owner_url=instance.app_db_url("airlane_owner"),
         passwords=instance.keys,
+        keep_slots=False,
         done=instance.state().get("prepared", {}),
         say=_say,
     )

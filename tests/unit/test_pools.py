@@ -64,6 +64,13 @@ def test_puts_right_what_changed(fleet, session):
     assert slots(session) == {"default_pool": 128, "urgent": 12, "rest": 4}
 
 
+def test_keeps_the_slots_that_follow_the_live_workers(fleet, session):
+    ensure_pools(fleet, session, {"urgent": 1, "rest": 1})
+    before = slots(session)
+    assert ensure_pools(fleet, session, keep_slots=True) == []
+    assert slots(session) == before
+
+
 def test_writes_nothing_when_nothing_changed(fleet, session):
     ensure_pools(fleet, session)
     session.commit()

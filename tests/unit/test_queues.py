@@ -272,3 +272,10 @@ def test_one_worker_more_never_takes_slots_away(fleet, index):
     assert all(after[queue] >= before[queue] for queue in before)
     gained = {queue for queue in before if after[queue] > before[queue]}
     assert gained == set(fleet.consumes(name))
+
+
+def test_a_host_may_take_its_longest_task_to_drain():
+    fleet = queues.load()
+    assert fleet.drain_limit("onboarding") == fleet.queues["onboarding"].task_timeout
+    # it lends to others, and its own queue has the longest tasks
+    assert fleet.drain_limit("batch") == fleet.queues["batch"].task_timeout

@@ -49,6 +49,10 @@ class LiveWorker(BaseModel):
         The queues that it consumes now: none when it is told to stop.
     held
         Tasks that it runs still, by queue, of queues that it consumes no longer.
+    running
+        All tasks that it runs.
+    longest_s
+        For how many seconds it has run the longest of them.
     release
         The version of airlane that it runs.
     """
@@ -62,6 +66,8 @@ class LiveWorker(BaseModel):
     concurrency: Slots
     queues: tuple[str, ...]
     held: dict[str, Slots] = {}
+    running: Slots = 0
+    longest_s: Annotated[float, Field(ge=0)] = 0.0
     release: str
 
     def slots(self, queue: str) -> int:

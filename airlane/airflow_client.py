@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from deploy.local.instance import Instance
 from deploy.local.stack import StackError
 
 #: Seconds for one call; the API server is slow while it is flooded.
@@ -22,24 +23,33 @@ class AirflowClient:
 
     Parameters
     ----------
-    instance
-        Whose API server to ask, with the login `admin`.
+    url
+        The API server's, without a slash at the end.
+    password
+        Of the login `admin`.
+    ca_file
+        Certificate authority of an https address; by default those that httpx trusts.
     """
 
-    def __init__(self, instance: Instance) -> None:
-        self._http = httpx.Client(base_url=instance.api_url, timeout=_TIMEOUT, trust_env=False)
-        self._password = instance.keys["airflow_admin"]
+    def __init__(self, url: str, password: str, *, ca_file: Path | None = None) -> None:
+        # The shell's proxies and certificates are for others; what is trusted is said here.
+        verify: ssl.SSLContext | bool = True
+        if ca_file is not None:
+            verify = ssl.create_default_context(cafile=str(ca_file))
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False, verify=verify)
+        self._password = password
 
     def __enter__(self) -> Self:
         login = {"username": "admin", "password": self._password}
-        answer = self._call("POST", "/auth/token", json=login)
+        answer = self.call("POST", "/auth/token", json=login)
         self._http.headers["Authorization"] = f"Bearer {answer['access_token']}"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """Return the JSON of an answer; raise `StackError` for any but a good one."""
         try:
             answer = self._http.request(method, path, **arguments)
         except httpx.HTTPError as error:
@@ -59,10 +69,11 @@ class AirflowClient:
                 f"{answer.text[:100]!r}. Fix: airlane status; is it another program's port?"
             ) from None
 
-    def _pages(self, path: str, name: str, **params: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, path: str, name: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a list, page by page."""
         start = 0
         while True:
-            found = self._call("GET", path, params={"limit": _PAGE, "offset": start, **params})
+            found = self.call("GET", path, params={"limit": _PAGE, "offset": start, **params})
             yield from found[name]
             start += _PAGE
             if start >= found["total_entries"]:
@@ -70,36 +81,36 @@ class AirflowClient:
 
     def dags(self) -> set[str]:
         """Return the ids of the DAGs that are parsed and can run."""
-        return {dag["dag_id"] for dag in self._pages("/api/v2/dags", "dags", exclude_stale=True)}
+        return {dag["dag_id"] for dag in self.pages("/api/v2/dags", "dags", exclude_stale=True)}
 
     def import_errors(self) -> list[str]:
         """Return what went wrong when the DAG files were read."""
-        found = self._call("GET", "/api/v2/importErrors")
+        found = self.call("GET", "/api/v2/importErrors")
         return [f"{e['filename']}: {e['stack_trace']}" for e in found["import_errors"]]
 
     def trigger(self, dag_id: str) -> str:
         """Start a run now and return its id."""
-        answer = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+        answer = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
         return str(answer["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return a run's state: queued, running, success or failed."""
-        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def runs(self, dag_id: str, *states: str) -> list[str]:
         """Return the ids of a DAG's runs in these states."""
         path = f"/api/v2/dags/{dag_id}/dagRuns"
-        found = self._call("GET", path, params={"state": states, "limit": 100})
+        found = self.call("GET", path, params={"state": states, "limit": 100})
         return [run["dag_run_id"] for run in found["dag_runs"]]
 
     def pools(self) -> dict[str, dict[str, Any]]:
         """Return each pool's slots: total, running, queued, scheduled, open."""
-        return {pool["name"]: pool for pool in self._pages("/api/v2/pools", "pools")}
+        return {pool["name"]: pool for pool in self.pages("/api/v2/pools", "pools")}
 
     def oldest_queued(self, pool: str) -> str | None:
         """Return when the longest waiting queued task of a pool was queued (ISO 8601)."""
         # the API can't sort by it; there are no more of them than the pool has slots
-        found = self._call(
+        found = self.call(
             "GET",
             "/api/v2/dags/~/dagRuns/~/taskInstances",
             params={"state": "queued", "pool": pool, "limit": 100},

@@ -14,8 +14,10 @@ import redis.exceptions
 import sqlalchemy.exc
 import typer
 
+from airflow_config.canary import NodeError
 from airflow_config.queues import QueuesError
 from airlane import (
+    canary_commands,
     db_commands,
     fleet_commands,
     intake_commands,
@@ -44,13 +46,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for module in (stack_commands, intake_commands, queue_commands, db_commands, fleet_commands):
+for module in (
+    *(stack_commands, intake_commands, queue_commands, db_commands),
+    *(fleet_commands, canary_commands),
+):
     module.register(app)
 
 #: The settings are wrong: nothing was tried.
 _USAGE = (
     *(QueuesError, SiteError, InstanceError, MissingSettingError),
-    *(SecretsError, ServeError),
+    *(SecretsError, ServeError, NodeError),
 )
 #: It was tried, and did not work.
 _FAILED = (

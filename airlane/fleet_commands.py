@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,11 @@ import typer
 import yaml
 from rich.table import Table
 
-from airflow_config import queues
+from airflow_config import live_workers, queues
 from airflow_config.problems import expected_one_of
 from airflow_config.queues import Fleet
-from airlane.output import console, errors, print_json
+from airlane.output import console, errors, print_json, seconds
+from airlane.reach import reach
 from airlane.stack_commands import JsonFlag
 from deploy.files import write_private
 from deploy.fleet import changes, notes, rendering, running, secrets, serving
@@ -35,6 +37,9 @@ _GROUPS: dict[Role, str] = {
     "redis-events": "redis",
 }
 
+#: Seconds in which the broker answers.
+_TIMEOUT = 5.0
+
 PartName = Annotated[
     str, typer.Argument(metavar="PART", help=f"One of {', '.join(serving.PARTS)}.")
 ]
@@ -47,6 +52,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(render)
     app.command()(serve)
+    app.command()(workers)
     _group(app, "secrets", "The fleet's passwords and keys.", init)
     _group(app, "fleet", "What a fleet's hosts are told and run.", facts, databases, part)
 
@@ -228,3 +234,30 @@ def part(
         console.print(f"to be restarted: {', '.join(found.stale)}")
     if found.stale or not found.ready:
         raise typer.Exit(1)
+
+
+def workers(
+    host: Annotated[str | None, typer.Option(help="Only those of this host.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show the workers that live, what each runs, and its release."""
+    with live_workers.connect(reach().broker, _TIMEOUT) as broker:
+        live = live_workers.read(broker)
+    found = [worker for worker in live if host is None or worker.host == host]
+    if json:
+        print_json([worker.model_dump(mode="json") for worker in found])
+        return
+    table = Table(box=None, padding=(0, 1))
+    for column in ("worker", "slots", "running", "longest", "queues", "release"):
+        table.add_column(column, no_wrap=True)
+    for worker in found:
+        table.add_row(
+            *(worker.name, str(worker.concurrency), str(worker.running)),
+            seconds(worker.longest_s if worker.running else None),
+            *(", ".join(worker.queues) or "none: off duty, or it stops", worker.release),
+        )
+    console.print(table)
+    releases = Counter(worker.release for worker in live)
+    if len(releases) > 1:
+        shown = ", ".join(f"{name} ({count})" for name, count in releases.most_common())
+        console.print(f"several releases: {shown}", markup=False)

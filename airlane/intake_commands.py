@@ -11,8 +11,8 @@ import redis
 import typer
 
 from airlane.output import console, decision_line, errors, print_json
-from airlane.stack_commands import JsonFlag, existing
-from deploy.local.instance import Instance
+from airlane.reach import reach
+from airlane.stack_commands import JsonFlag
 from intake import database, dead_letters, ledger, producer
 
 #: What is known of an event that is not decided.
@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _events(instance: Instance) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(instance.events_url("operator")) as client:
+def _events(address: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(address) as client:
         yield client
 
 
@@ -58,7 +58,7 @@ def signup(
         content = None if payload is None else json_module.loads(payload)
     except ValueError as error:
         raise typer.BadParameter(f"expected JSON, found {payload!r}: {error}") from None
-    with _events(existing()) as client:
+    with _events(reach().events) as client:
         after = producer.tail(client)
         sent = {producer.signup(client, entity, payload=content): entity for entity in entity_ids}
         missing = set(sent) if wait else set()
@@ -87,9 +87,9 @@ def decisions(
     json: JsonFlag = False,
 ) -> None:
     """Show all decisions, oldest first."""
-    instance = existing()
-    engine = database.engine(instance.app_db_url("airlane_owner"))
-    with _events(instance) as client:
+    reached = reach()
+    engine = database.engine(reached.app_db)
+    with _events(reached.events) as client:
         # first, so that nothing falls between the ledger and the stream
         after = producer.tail(client)
         shown = set()
@@ -113,7 +113,7 @@ def _print(decision: dict[str, Any], json: bool) -> None:
 @dead.command(name="list")
 def list_dead(json: JsonFlag = False) -> None:
     """List dead letters, oldest first."""
-    with _events(existing()) as client:
+    with _events(reach().events) as client:
         letters = list(dead_letters.letters(client))
     if json:
         print_json([letter.to_json() for letter in letters])
@@ -133,7 +133,7 @@ def show(
     json: JsonFlag = False,
 ) -> None:
     """Show one dead letter with its whole event."""
-    with _events(existing()) as client:
+    with _events(reach().events) as client:
         letter = _letter(client, letter_id)
     if json:
         print_json(letter.to_json())
@@ -154,7 +154,7 @@ def replay(
     """Send dead letters again: what had a run before gets a new event id, <id>.r2 and so on."""
     if bool(letter_ids) == everything:
         raise typer.BadParameter("expected ids of dead letters, or --all")
-    with _events(existing()) as client:
+    with _events(reach().events) as client:
         ids = letter_ids or [letter.id for letter in dead_letters.letters(client)]
         for letter_id in ids:
             try:

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from airflow_config import queues as queue_model
 from airflow_config.place import ROOT
-from airlane.airflow_client import AirflowClient
 from airlane.output import console, errors, print_json, seconds
 from airlane.queue_state import queue_states
-from airlane.stack_commands import JsonFlag, existing
+from airlane.reach import reach
+from airlane.stack_commands import JsonFlag
 
 
 def register(app: typer.Typer) -> None:
@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def queues(json: JsonFlag = False) -> None:
     """Show what waits and runs in each queue, most urgent first."""
-    instance = existing()
-    with AirflowClient(instance) as client:
-        found = queue_states(instance, client)
+    reached = reach()
+    with reached.airflow() as airflow:
+        found = queue_states(reached.fleet, reached.broker, airflow)
     if json:
         print_json([state.to_json() for state in found])
         return

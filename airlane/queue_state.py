@@ -11,9 +11,8 @@ from typing import Any
 import redis
 
 from airflow_config import live_workers
+from airflow_config.queues import Fleet
 from airlane.airflow_client import AirflowClient
-from deploy.local.instance import Instance
-from deploy.local.parts import started_fleet
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,10 @@ class QueueState:
         return asdict(self)
 
 
-def queue_states(instance: Instance, client: AirflowClient) -> list[QueueState]:
+def queue_states(fleet: Fleet, broker_url: str, client: AirflowClient) -> list[QueueState]:
     """Return every queue, highest priority first."""
-    fleet = started_fleet(instance)
     pools = client.pools()
-    with redis.Redis.from_url(instance.broker_url("operator")) as broker:
+    with redis.Redis.from_url(broker_url) as broker:
         unacked: Counter[str] = Counter()
         for class_name in fleet.workers:
             unacked += _unacked(broker, class_name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections import Counter
 from importlib.metadata import version
 from typing import Any
@@ -100,29 +101,39 @@ class Registration:
         if not self._stopping:
             consumed = (queue.name for queue in consumer.task_consumer.queues)
             queues = tuple(sorted(name for name in consumed if not canary.is_own_queue(name)))
+        taken = _taken()
         return LiveWorker(
             name=consumer.hostname,
             worker_class=self._worker_class,
             host=socket.gethostname(),
             concurrency=consumer.pool.num_processes,
             queues=queues,
-            held=_running(besides=queues),
+            held=_held(taken, besides=queues),
+            running=len(taken),
+            longest_s=_longest(taken),
             release=self._release,
         )
 
 
-def _running(besides: tuple[str, ...]) -> dict[str, int]:
+def _held(taken: list[Any], besides: tuple[str, ...]) -> dict[str, int]:
     """Count the tasks that run, by queue, of queues other than these."""
-    found = Counter(request.delivery_info.get("routing_key") for request in _active())
+    found = Counter(request.delivery_info.get("routing_key") for request in taken)
     return {name: count for name, count in found.items() if name and name not in besides}
 
 
-def _active() -> list[Any]:
+def _longest(taken: list[Any]) -> float:
+    """Return the seconds for which the longest of these tasks has run."""
+    starts = [request.time_start for request in taken if request.time_start]
+    return round(max(0.0, time.time() - min(starts)), 1) if starts else 0.0
+
+
+def _taken() -> list[Any]:
+    """Return the tasks that run, and those that were just handed over and have not begun."""
     from celery.worker import state  # noqa: PLC0415 - the scheduler and Flower come by here too
 
     while True:
         try:
-            return list(state.active_requests)
+            return list(state.reserved_requests)
         except RuntimeError:
             # a task ended in the meantime, in another thread
             continue

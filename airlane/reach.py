@@ -1,0 +1,72 @@
+"""What an operator's commands reach: the servers of a fleet, or of this machine's stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_config import queues
+from airflow_config.queues import Fleet
+from airlane.airflow_client import AirflowClient
+from airlane.stack_commands import existing
+from deploy.fleet import host as fleet_host
+from deploy.local.parts import started_fleet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Addresses with the operator's logins; none is shown in a repr.
+
+    Parameters
+    ----------
+    fleet
+        The queue model that runs, whatever queues.yaml says by now.
+    broker, events
+        Of the two Redis servers.
+    app_db, metadata_db
+        Of the databases `app` and `airflow`, with their owners' logins, for SQLAlchemy.
+    api_url, admin_password
+        Of Airflow's API server.
+    ca_file
+        The certificate authority of these servers; None where all is on loopback.
+    """
+
+    fleet: Fleet = field(repr=False)
+    broker: str = field(repr=False)
+    events: str = field(repr=False)
+    app_db: str = field(repr=False)
+    metadata_db: str = field(repr=False)
+    api_url: str
+    admin_password: str = field(repr=False)
+    ca_file: Path | None = None
+
+    def airflow(self) -> AirflowClient:
+        """Return a client of the API server."""
+        return AirflowClient(self.api_url, self.admin_password, ca_file=self.ca_file)
+
+
+def reach() -> Reach:
+    """Return what is reached from here: of the fleet where this host is one of it."""
+    if not fleet_host.is_one():
+        instance = existing()
+        return Reach(
+            fleet=started_fleet(instance),
+            broker=instance.broker_url("operator"),
+            events=instance.events_url("operator"),
+            app_db=instance.app_db_url("airlane_owner"),
+            metadata_db=instance.place().airflow_db_url,
+            api_url=instance.api_url,
+            admin_password=instance.keys["airflow_admin"],
+        )
+    host = fleet_host.here()
+    known = host.secrets("control")
+    return Reach(
+        fleet=queues.load(host.started_queues("control")),
+        broker=host.broker_url("operator", known["broker_operator"]),
+        events=host.events_url("operator", known["events_operator"]),
+        app_db=host.app_db_url("airlane_owner", known["airlane_owner"]),
+        metadata_db=host.place("control", known).airflow_db_url,
+        api_url=host.site.api.url,
+        admin_password=known["airflow_admin"],
+        ca_file=host.site.tls.ca,
+    )

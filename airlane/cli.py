@@ -17,6 +17,7 @@ import typer
 from airflow_config.canary import NodeError
 from airflow_config.queues import QueuesError
 from airlane import (
+    autoscale_commands,
     canary_commands,
     db_commands,
     fleet_commands,
@@ -48,7 +49,7 @@ app = typer.Typer(
 
 for module in (
     *(stack_commands, intake_commands, queue_commands, db_commands),
-    *(fleet_commands, canary_commands),
+    *(fleet_commands, canary_commands, autoscale_commands),
 ):
     module.register(app)
 

@@ -29,6 +29,7 @@ from airlane.output import errors
 from dags.packs.model_store import ModelStoreError
 from deploy.fleet.changes import RenderError
 from deploy.fleet.databases import PrepareError
+from deploy.fleet.members import MembersError
 from deploy.fleet.secrets import SecretsError
 from deploy.fleet.serving import ServeError
 from deploy.local.instance import InstanceError
@@ -56,7 +57,7 @@ for module in (
 #: The settings are wrong: nothing was tried.
 _USAGE = (
     *(QueuesError, SiteError, InstanceError, MissingSettingError),
-    *(SecretsError, ServeError, NodeError),
+    *(SecretsError, ServeError, NodeError, MembersError),
 )
 #: It was tried, and did not work.
 _FAILED = (

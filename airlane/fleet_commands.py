@@ -22,6 +22,7 @@ from deploy.files import write_private
 from deploy.fleet import changes, notes, rendering, running, secrets, serving
 from deploy.fleet import databases as fleet_databases
 from deploy.fleet import facts as fleet_facts
+from deploy.fleet import members as fleet_members
 from deploy.fleet.changes import Change
 from deploy.fleet.host import Host, here
 from deploy.fleet.secrets import ROLES, Role, SecretsError
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(workers)
     _group(app, "secrets", "The fleet's passwords and keys.", init)
-    _group(app, "fleet", "What a fleet's hosts are told and run.", facts, databases, part)
+    _group(app, "fleet", "What a fleet's hosts are told and run.", facts, databases, members, part)
 
 
 def _group(app: typer.Typer, name: str, about: str, *functions: Any) -> None:
@@ -214,6 +215,28 @@ def databases(
         console.print(line, markup=False, soft_wrap=True)
     if not done:
         console.print("The databases are up to date.")
+
+
+def members(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="members.yml of an inventory.")],
+    class_name: Annotated[str, typer.Argument(metavar="CLASS", help="A worker class.")],
+    joined: Annotated[str, typer.Option(metavar="HOSTS", help="With commas.")] = "",
+    left: Annotated[str, typer.Option(metavar="HOSTS", help="With commas.")] = "",
+    json: JsonFlag = False,
+) -> None:
+    """Note which hosts joined a class and which left it; scale.yml calls it."""
+    classes = queues.load().workers
+    if class_name not in classes:
+        raise typer.BadParameter(expected_one_of(classes, class_name), param_hint="CLASS")
+    changed = fleet_members.change(file, classes, class_name, _names(joined), _names(left))
+    if json:
+        print_json({"changed": changed})
+    else:
+        console.print(f"{file}: {'changed' if changed else 'not changed'}", markup=False)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def part(

@@ -2,12 +2,15 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Ansible's own environment: what it needs and what we need never meet.
+ANSIBLE_VENV ?= .venv-ansible
 PYTEST := $(BIN)/python -m pytest
 # An environment of the caller's must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME AIRFLOW_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev up down test test-unit test-integration test-acceptance bench lint format lock clean
+.PHONY: help install dev ansible up down test test-unit test-integration test-acceptance
+.PHONY: bench lint lint-ansible format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +37,8 @@ test-integration: $(VENV)/.dev ## Run the tests on real servers
 test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
 	$(PYTEST) tests/acceptance $(ARGS)
 
+ansible: $(ANSIBLE_VENV)/.installed ## Install Ansible into .venv-ansible, to run the playbooks from here
+
 bench: $(VENV)/.bench ## Measure airlane and stock Airflow in turn; ARGS="--quick", ARGS=--list
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
@@ -43,6 +48,10 @@ lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+lint-ansible: $(ANSIBLE_VENV)/.installed ## Check roles and playbooks; a minute, so not part of lint
+	cd deploy/ansible && PATH="$(abspath $(ANSIBLE_VENV))/bin:$$PATH" yamllint --strict .
+	cd deploy/ansible && PATH="$(abspath $(ANSIBLE_VENV))/bin:$$PATH" ansible-lint -q
+
 format: $(VENV)/.dev ## Put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,10 +60,11 @@ lock: $(VENV)/.dev ## Resolve the dependencies anew into the lock files
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade --group dev -c requirements.lock -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade --group bench -c requirements.lock -o requirements-bench.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade deploy/ansible/requirements.in -o requirements-ansible.lock
 	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade - -o requirements-uv.lock
 
 clean: ## Delete the environment and caches; the instance stays (airlane reset deletes it)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(ANSIBLE_VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) tools/install.py $(VENV) requirements.lock
@@ -66,4 +76,8 @@ $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 
 $(VENV)/.bench: $(VENV)/.installed requirements-bench.lock
 	@$(PYTHON) tools/install.py $(VENV) requirements.lock requirements-bench.lock
+	@touch $@
+
+$(ANSIBLE_VENV)/.installed: requirements-ansible.lock requirements-uv.lock
+	@$(PYTHON) tools/install.py --packages-only $(ANSIBLE_VENV) requirements-ansible.lock
 	@touch $@

@@ -3,7 +3,9 @@
 Needs nothing but Python's standard library (3.11+, with venv). uv does not read pip's
 configuration, so what pip was told of an index, a proxy or a certificate is passed on to it.
 
-    python3 tools/install.py VENV [LOCK ...]
+    python3 tools/install.py [--packages-only] VENV [LOCK ...]
+
+With --packages-only the project itself stays out: for tools that are not to see it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 UV_LOCK = ROOT / "requirements-uv.lock"
+PACKAGES_ONLY = "--packages-only"
 
 #: pip's settings, and the variable by which uv takes the same.
 PIP_TO_UV = {
@@ -92,9 +95,10 @@ def main() -> None:
             f"expected Python 3.11, 3.12 or 3.13, found {sys.version.split()[0]} "
             f"({sys.executable}). Name another one: make PYTHON=python3.12 up"
         )
-    if len(sys.argv) < 3:
+    words = [word for word in sys.argv[1:] if word != PACKAGES_ONLY]
+    if len(words) < 2:
         fail("expected a folder and lock files: tools/install.py VENV LOCK [LOCK ...]")
-    folder, locks = Path(sys.argv[1]), sys.argv[2:]
+    folder, locks = Path(words[0]), words[1:]
     python = make_venv(folder)
     uv = folder / "bin" / "uv"
     env = {**os.environ, **pip_settings(python)}
@@ -108,6 +112,8 @@ def main() -> None:
         [uv, "pip", "install", *into, "--require-hashes", *any_index, *quiet, *names],
         [uv, "pip", "install", *into, "--no-deps", "--no-build-isolation", "-q", "-e", ROOT],
     ]
+    if PACKAGES_ONLY in sys.argv:
+        del steps[-1]
     print("Installing the locked packages ...", flush=True)
     for step in steps:
         done = subprocess.run([str(part) for part in step], env=env, check=False)

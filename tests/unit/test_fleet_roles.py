@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 import yaml
 
+from deploy.logins import DATABASES, LOGINS, MONITOR, MONITORING
+
 ROLES = Path(__file__).resolve().parents[2] / "deploy" / "ansible" / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 
@@ -65,6 +67,14 @@ def test_no_role_knows_a_group_of_the_inventory(role):
         if path.suffix in {".yml", ".j2"}:
             found = re.search(r"\bgroups\[|\bgroup_names\b", path.read_text())
             assert not found, f"{path}: {found[0]}; have the playbook pass hosts or addresses"
+
+
+def test_postgres_makes_the_logins_that_airlane_uses():
+    known = read("postgres", "vars/main.yml")
+    assert known["__postgres_databases"] == DATABASES
+    assert known["__postgres_logins"] == {name: list(where) for name, where in LOGINS.items()}
+    assert known["__postgres_monitor"] == MONITOR
+    assert known["__postgres_monitoring"] == MONITORING
 
 
 @pytest.fixture(scope="module")

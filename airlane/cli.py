@@ -23,6 +23,7 @@ from airlane import (
     fleet_commands,
     intake_commands,
     queue_commands,
+    scale_commands,
     stack_commands,
 )
 from airlane.output import errors
@@ -50,7 +51,7 @@ app = typer.Typer(
 
 for module in (
     *(stack_commands, intake_commands, queue_commands, db_commands),
-    *(fleet_commands, canary_commands, autoscale_commands),
+    *(fleet_commands, canary_commands, autoscale_commands, scale_commands),
 ):
     module.register(app)
 

@@ -1,0 +1,61 @@
+"""The command that changes how many hosts a worker class has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airflow_config.place import ROOT
+from airlane.output import errors
+
+_FOLDER = ROOT / "deploy" / "ansible"
+#: Made by `make ansible`.
+_ANSIBLE = ROOT / ".venv-ansible" / "bin"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command()(scale)
+
+
+def scale(
+    class_name: Annotated[str, typer.Argument(metavar="CLASS", help="A worker class.")],
+    count: Annotated[int, typer.Argument(metavar="COUNT", help="Hosts that it is to have.", min=0)],
+    inventory: Annotated[
+        Path, typer.Option("--inventory", "-i", envvar="ANSIBLE_INVENTORY", help="The fleet's.")
+    ],
+    hosts_out: Annotated[
+        str, typer.Option("--hosts-out", metavar="HOSTS", help="These leave; with commas.")
+    ] = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what it would do, and do nothing.")
+    ] = False,
+) -> None:
+    """Bring a worker class to a number of hosts, by the playbook scale.yml."""
+    if not inventory.exists():
+        raise typer.BadParameter(
+            f"expected an inventory, found nothing at {inventory}", param_hint="--inventory"
+        )
+    program = shutil.which("ansible-playbook", path=f"{_ANSIBLE}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        errors.print(
+            f"airlane: expected ansible-playbook in {_ANSIBLE} or on PATH, found none. "
+            "Fix: make ansible",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(2)
+    words = [program, "-i", str(inventory.resolve()), "playbooks/scale.yml"]
+    words += ["-e", f"class={class_name}", "-e", f"count={count}"]
+    words += ["-e", f"hosts_out={hosts_out}"] if hosts_out else []
+    words += ["--check"] if check else []
+    sys.stdout.flush()
+    # where its ansible.cfg is
+    os.chdir(_FOLDER)
+    # in our place: who interrupts it has Ansible end as it does otherwise, and sees its exit code
+    os.execv(program, words)  # noqa: S606

@@ -10,7 +10,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME AIRFLOW_CONFIG
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev ansible up down test test-unit test-integration test-acceptance
-.PHONY: bench lint lint-ansible format lock clean
+.PHONY: test-hosts test-hosts-all bench lint lint-ansible format lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -38,6 +38,12 @@ test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
 	$(PYTEST) tests/acceptance $(ARGS)
 
 ansible: $(ANSIBLE_VENV)/.installed ## Install Ansible into .venv-ansible, to run the playbooks from here
+
+test-hosts: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run the short suite on real hosts made for it (root, Debian; 20 minutes)
+	AIRLANE_ANSIBLE=$(ANSIBLE_VENV)/bin $(PYTEST) tests/hosts -m short -s $(ARGS)
+
+test-hosts-all: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run every test on real hosts (root, Debian; over an hour)
+	AIRLANE_ANSIBLE=$(ANSIBLE_VENV)/bin $(PYTEST) tests/hosts -s $(ARGS)
 
 bench: $(VENV)/.bench ## Measure airlane and stock Airflow in turn; ARGS="--quick", ARGS=--list
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

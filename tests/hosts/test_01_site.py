@@ -1,0 +1,82 @@
+"""From bare Debian to the first decision, and again without a change."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.hosts.conftest import need_fleet
+from tests.hosts.fleet import CONTROL, Fleet
+from tests.hosts.signups import SignUps
+
+#: Seconds from bare hosts to the first decision, with a warm cache of wheels.
+FIRST_DECISION = 480
+
+pytestmark = pytest.mark.short
+
+
+def test_a_check_of_bare_hosts_says_what_would_be_done(session_fleet: Fleet) -> None:
+    if session_fleet.is_made:
+        pytest.skip("the hosts are no longer bare")
+    session_fleet.play("site", "--check", "--diff")
+    assert "airlane" not in session_fleet.machines.shell("h2", "ls /opt /etc")
+
+
+def test_site_leads_from_bare_hosts_to_the_first_decision(
+    session_fleet: Fleet, request: pytest.FixtureRequest
+) -> None:
+    # wheels are made once per lock file, before the clock runs
+    session_fleet.play("site", "--tags", "always,release_preflight,release_build", code=None)
+    begin = time.monotonic()
+    need_fleet(session_fleet)
+    signups: SignUps = request.getfixturevalue("session_signups")
+    events = signups.check(deadline=120)
+    while not events:
+        time.sleep(1)
+        events = signups.check(deadline=120)
+    spent = time.monotonic() - begin
+    session_fleet.times.append(("bare hosts to first decision", spent))
+    assert spent < FIRST_DECISION, f"{spent:.0f} s"
+
+
+def test_a_second_run_changes_nothing(fleet: Fleet, signups: SignUps) -> None:
+    played = fleet.play("site")
+    assert played.changed() == {}
+
+
+def test_a_check_of_a_made_fleet_is_clean(fleet: Fleet, signups: SignUps) -> None:
+    played = fleet.play("site", "--check", "--diff")
+    assert played.changed() == {}
+    leaked = [name for name, value in fleet.secrets.items() if value in played.output]
+    assert not leaked, f"secrets in the output of --diff: {leaked}"
+
+
+def test_every_host_runs_the_same_release(fleet: Fleet, signups: SignUps) -> None:
+    workers = fleet.workers()
+    assert set(workers) == {"onboarding@h2", "batch@h2", f"control@{CONTROL}"}
+    assert len({worker["release"] for worker in workers.values()}) == 1
+
+
+def test_secrets_are_where_they_are_needed_only(fleet: Fleet, signups: SignUps) -> None:
+    machines = fleet.machines
+    found = machines.shell("h2", "sudo ls /etc/airlane/secrets").split()
+    assert set(found) <= {"worker", "logs"}
+    readable = "sudo find /etc/airlane/secrets /var/lib/airlane -type f -perm /o=r -path '*secret*'"
+    assert machines.shell("h2", readable) == ""
+    for name in ("airflow", "fernet_key", "jwt_secret", "events_operator"):
+        where = "/etc /var/lib/airlane /run 2>/dev/null || true"
+        words = f"sudo grep -rlF -- {fleet.secrets[name]} {where}"
+        assert machines.shell("h2", words) == "", f"{name} on a worker host"
+
+
+def test_a_canary_goes_through_the_worker_that_it_names(fleet: Fleet, signups: SignUps) -> None:
+    for node in fleet.workers():
+        assert f"{node} answered" in fleet.airlane("canary", node)
+    unknown = fleet.machines.run(
+        *("ssh", "1", "sudo -u airlane /opt/airlane/current/bin/airlane canary onboarding@h9"),
+        *("--timeout", "15"),
+        check=False,
+    )
+    assert unknown.returncode == 1
+    assert "no worker took it" in unknown.stderr

@@ -1,0 +1,86 @@
+"""One host out of work and back, with tasks on it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.hosts.fleet import Fleet
+from tests.hosts.machines import await_true
+from tests.hosts.signups import SignUps
+
+
+def _running(fleet: Fleet, run_id: str, host: str = "h2") -> int:
+    return sum(
+        task["state"] == "running" and task["hostname"] == host and task["task_id"] == "sleep"
+        for task in fleet.tasks(run_id)
+    )
+
+
+def _fill(fleet: Fleet, seconds: float) -> str:
+    """Have six tasks run on h2 and return their run."""
+    run = fleet.trigger("fleet_sleepers", count=6, seconds=seconds)
+    await_true(lambda: _running(fleet, run) == 6, "six tasks on h2", 120)
+    return run
+
+
+@pytest.mark.short
+def test_the_host_must_be_named(usual: Fleet, signups: SignUps) -> None:
+    for variables in ({}, {"host": "h9"}, {"host": "all"}, {"host": "workers"}):
+        played = usual.play("drain", code=2, **variables)
+        played.expect_said("Nothing was changed.", "Expected -e host= with one of h1, h2")
+        assert played.changed() == {}
+
+
+@pytest.mark.short
+def test_six_running_tasks_finish(usual: Fleet, signups: SignUps) -> None:
+    usual.play("scale", **{"class": "onboarding", "count": 2})
+    since = usual.now()
+    run = _fill(usual, 40)
+    played = usual.play("drain", host="h2")
+    # how many, and the longest's age
+    assert re.search(r"h2 drains .*: 6 tasks\s+run, the longest for \d+ s", played.output)
+    assert "h2" not in {worker["host"] for worker in usual.workers().values()}
+    states = [(task["state"], task["try_number"]) for task in usual.tasks(run)]
+    assert states == [("success", 1)] * len(states)
+    assert usual.interrupted(since) == []
+    # drained is drained, also after a reboot
+    usual.machines.reboot("h2")
+    live = [w for w in usual.workers().values() if w["host"] == "h2"]
+    assert all(worker["queues"] == [] for worker in live)
+    usual.play("undrain", host="h2")
+    assert all(w["queues"] for w in usual.workers().values() if w["host"] == "h2")
+
+
+def test_a_limit_that_is_over_is_said_and_the_host_works_on(usual: Fleet, signups: SignUps) -> None:
+    run = _fill(usual, 90)
+    played = usual.play("drain", code=2, host="h2", drain_limit=20)
+    played.expect_said("its tasks to end within 20 s", "fleet_sleepers.sleep", "back at work")
+    await_true(lambda: bool(usual.workers()["batch@h2"]["queues"]), "h2 to take work again", 30)
+    usual.await_run(run)
+    assert {task["try_number"] for task in usual.tasks(run)} == {1}
+
+
+def test_a_limit_that_is_over_leaves_the_host_off_duty_when_asked(
+    usual: Fleet, signups: SignUps
+) -> None:
+    usual.play("scale", **{"class": "onboarding", "count": 2})
+    run = _fill(usual, 90)
+    played = usual.play("drain", code=2, host="h2", drain_limit=20, drain_over="leave")
+    played.expect_said("stays off duty")
+    usual.await_run(run)
+    assert usual.workers()["batch@h2"]["queues"] == []
+    usual.play("undrain", host="h2")
+
+
+def test_a_limit_that_is_over_cuts_when_asked(usual: Fleet, signups: SignUps) -> None:
+    usual.play("scale", **{"class": "onboarding", "count": 2})
+    usual.play("scale", **{"class": "batch", "count": 2})
+    run = usual.trigger("fleet_sleepers", count=12, seconds=90)
+    await_true(lambda: _running(usual, run) == 6, "six tasks on h2", 120)
+    usual.play("drain", host="h2", drain_limit=15, drain_over="cut")
+    # they run again elsewhere, by retry
+    usual.await_run(run, 600)
+    assert max(task["try_number"] for task in usual.tasks(run)) > 1
+    usual.play("undrain", host="h2")

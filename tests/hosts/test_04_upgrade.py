@@ -1,0 +1,119 @@
+"""A new release over a fleet at work; one that does not work; and the way back."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.hosts.fleet import CONTROL, Fleet
+from tests.hosts.signups import SignUps
+
+#: Seconds: the promise of the queue onboarding, end to end, for 95 % of the sign-ups.
+PROMISE = 180
+
+PACK = "dags/packs/strategy.py"
+
+
+def _p95(values: list[float]) -> float:
+    return values[max(0, -(-len(values) * 95 // 100) - 1)]
+
+
+def _releases(fleet: Fleet) -> dict[str, str]:
+    return {name: worker["release"] for name, worker in fleet.workers().items()}
+
+
+def _change(fleet: Fleet, old: str, new: str, subject: str) -> str:
+    """Change the pack and return the commit's first twelve characters, as releases show them."""
+    file = fleet.project / PACK
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return fleet.commit(subject)[:12]
+
+
+@pytest.mark.short
+def test_a_changed_pack_reaches_a_fleet_at_work(usual: Fleet, signups: SignUps) -> None:
+    usual.play("scale", **{"class": "onboarding", "count": 3})
+    since, moment = usual.now(), signups.mark()
+    commit = _change(usual, "from __future__", "# a new version\nfrom __future__", "Change a pack")
+    run = usual.trigger("fleet_sleepers", count=40, seconds=10)
+    played = usual.play("upgrade")
+    assert all(commit in release for release in _releases(usual).values()), _releases(usual)
+    # each host by a canary of its own
+    answered = set(re.findall(r"(h\d): [a-z, ]+ answered", played.output))
+    assert answered == {worker["host"] for worker in usual.workers().values()}
+    usual.await_run(run, 600)
+    assert usual.interrupted(since) == []
+    waits = signups.seconds(signups.check(moment))
+    usual.times.append(("sign-ups during the upgrade, p95", _p95(waits)))
+    assert _p95(waits) <= PROMISE
+    assert usual.play("upgrade").changed() == {}
+
+
+@pytest.mark.short
+def test_a_release_whose_canary_fails_stops_at_the_first_host(
+    usual: Fleet, signups: SignUps
+) -> None:
+    usual.play("scale", **{"class": "onboarding", "count": 3})
+    before = _releases(usual)
+    # it can be imported and parsed; it fails when it is asked
+    old = '    probability = score["score"]\n'
+    bad = _change(usual, old, f"{old}    raise RuntimeError('no idea')\n", "Break a pack")
+    try:
+        played = usual.play("upgrade", code=2)
+        played.expect_said("stays off duty", "rollback.yml")
+        after = _releases(usual)
+        spoilt = {name for name, release in after.items() if bad in release}
+        assert len({name.partition("@")[2] for name in spoilt}) == 1, spoilt
+        untouched = before.keys() - spoilt
+        assert [after[name] for name in untouched] == [before[name] for name in untouched]
+        # nobody's sign-up went through it
+        stopped = usual.workers()
+        assert all(stopped[name]["queues"] == [] for name in spoilt)
+        signups.check()
+        usual.play("rollback")
+        assert _releases(usual) == before
+        assert all(worker["queues"] for worker in usual.workers().values())
+        usual.play("rollback", version=_version(usual))
+        assert _releases(usual) == before, "a second time it stays"
+    finally:
+        usual.git("revert", "--no-edit", "HEAD")
+
+
+def _version(fleet: Fleet) -> str:
+    return fleet.machines.shell(CONTROL, "basename $(readlink -f /opt/airlane/current)").strip()
+
+
+def test_a_changed_queue_model_restarts_what_it_touches_only(
+    usual: Fleet, signups: SignUps
+) -> None:
+    began = {h: _began(usual, h, "onboarding") for h in ("h2",)}
+    batch = _began(usual, "h2", "batch")
+    text = usual.queues.read_text()
+    usual.queues.write_text(text.replace("concurrency: 6", "concurrency: 5"))
+    try:
+        usual.play("upgrade")
+        assert usual.workers()["batch@h2"]["concurrency"] == 5
+        assert _began(usual, "h2", "batch") != batch
+        assert {h: _began(usual, h, "onboarding") for h in ("h2",)} == began
+    finally:
+        usual.queues.write_text(text)
+        usual.play("upgrade")
+
+
+def test_new_passwords_reach_a_fleet_at_work(usual: Fleet, signups: SignUps) -> None:
+    """Without an interruption: the producers' own password stays as it is."""
+    old = usual.secrets["airlane_worker"]
+    usual.change_secrets(
+        airlane_worker="a-new-password-of-the-workers", broker_airflow="another-one-for-it"
+    )
+    usual.play("rotate-secrets")
+    assert usual.login_fails("app", "airlane_worker", old)
+    for node in usual.workers():
+        usual.airlane("canary", node)
+
+
+def _began(fleet: Fleet, host: str, class_name: str) -> str:
+    words = f"systemctl show -p ExecMainStartTimestampMonotonic --value airlane-worker@{class_name}"
+    return fleet.machines.shell(host, words).strip()

@@ -68,34 +68,44 @@ def _group(app: typer.Typer, name: str, about: str, *functions: Any) -> None:
 
 
 def render(
-    role: Annotated[str, typer.Argument(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")],
+    roles: Annotated[
+        list[str], typer.Argument(metavar="ROLE...", help=f"Some of {', '.join(ROLES)}.")
+    ],
     check: Annotated[bool, typer.Option("--check", help="Say what would change.")] = False,
     group: Annotated[str | None, typer.Option(help="Group that reads the files.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Write what a role on this host is told, from site.yaml, queues.yaml and its secrets."""
-    if role not in ROLES:
-        raise typer.BadParameter(expected_one_of(ROLES, role), param_hint="ROLE")
+    """Write what roles on this host are told, from site.yaml, queues.yaml and their secrets."""
     host = here()
     # all that can be wrong is looked at before anything is written
     fleet = queues.load(host.queues_file)
+    looked = [_look(host, fleet, role, group, check=check) for role in dict.fromkeys(roles)]
+    if not check:
+        for wanted, found, number in looked:
+            changes.write(wanted, found, number)
+    lines = [line for _, found, _ in looked for change in found for line in _lines(change)]
+    if json:
+        changed = [change.path for _, found, _ in looked for change in found]
+        print_json({"changed": changed, "diff": "\n".join(lines)})
+        return
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    said = "would change" if check else "changed"
+    differing = sum(len(found) for _, found, _ in looked)
+    console.print(f"{differing} of {sum(len(wanted) for wanted, _, _ in looked)} files {said}.")
+
+
+def _look(
+    host: Host, fleet: Fleet, role: str, group: str | None, *, check: bool
+) -> tuple[rendering.Files, list[Change], int | None]:
+    """Return what a role's files must be, what has to change, and the group that reads them."""
+    if role not in ROLES:
+        raise typer.BadParameter(expected_one_of(ROLES, role), param_hint="ROLE")
     known = host.secrets(role)
     wanted = rendering.files(host, fleet, role, known)
     number = _group_number(role, group, check=check)
     owned = [host.state(role) / "classes"] if role == "worker" else []
-    found = changes.compare(wanted, owned, known.values(), number)
-    if not check:
-        changes.write(wanted, found, number)
-    if json:
-        lines = [line for change in found for line in _lines(change)]
-        changed = [change.path for change in found]
-        print_json({"changed": changed, "diff": "\n".join(lines)})
-        return
-    for change in found:
-        for line in _lines(change):
-            console.print(line, markup=False, soft_wrap=True)
-    said = "would change" if check else "changed"
-    console.print(f"{len(found)} of {len(wanted)} files {said}.")
+    return wanted, changes.compare(wanted, owned, known.values(), number), number
 
 
 def _group_number(role: Role, group: str | None, *, check: bool) -> int | None:

@@ -33,7 +33,7 @@ _GROUPS: dict[Role, str] = {
     "worker": "airlane-worker",
     "logs": "airlane-logs",
     "relay": "airlane-relay",
-    "flower": "airlane",
+    "flower": "airlane-flower",
     "redis-broker": "redis",
     "redis-events": "redis",
 }

@@ -40,7 +40,8 @@ def test_six_running_tasks_finish(usual: Fleet, signups: SignUps) -> None:
     run = _fill(usual, 40)
     played = usual.play("drain", host="h2")
     # how many, and the longest's age
-    assert re.search(r"h2 drains .*: 6 tasks\s+run, the longest for \d+ s", played.output)
+    progress = r"h2\s+drains\s.*:\s+tasks\s+that\s+run\s+6,\s+the\s+longest\s+for\s+\d+\s+s"
+    assert re.search(progress, played.output)
     assert "h2" not in {worker["host"] for worker in usual.workers().values()}
     states = [(task["state"], task["try_number"]) for task in usual.tasks(run)]
     assert states == [("success", 1)] * len(states)

@@ -28,7 +28,6 @@ def test_a_check_says_what_it_would_do(usual: Fleet, signups: SignUps) -> None:
     assert usual.workers().keys() == before.keys()
 
 
-@pytest.mark.short
 def test_new_hosts_take_work_and_pools_follow(usual: Fleet, signups: SignUps) -> None:
     before = usual.slots()
     run = usual.trigger("fleet_sleepers", count=60, seconds=20)

@@ -33,7 +33,6 @@ def test_the_host_must_be_named(usual: Fleet, signups: SignUps) -> None:
         assert played.changed() == {}
 
 
-@pytest.mark.short
 def test_six_running_tasks_finish(usual: Fleet, signups: SignUps) -> None:
     usual.play("scale", **{"class": "onboarding", "count": 2})
     since = usual.now()

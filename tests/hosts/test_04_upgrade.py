@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from tests.hosts.fleet import CONTROL, Fleet
 from tests.hosts.signups import SignUps
 
@@ -32,7 +30,6 @@ def _change(fleet: Fleet, old: str, new: str, subject: str) -> str:
     return fleet.commit(subject)[:12]
 
 
-@pytest.mark.short
 def test_a_changed_pack_reaches_a_fleet_at_work(usual: Fleet, signups: SignUps) -> None:
     usual.play("scale", **{"class": "onboarding", "count": 3})
     since, moment = usual.now(), signups.mark()
@@ -51,7 +48,6 @@ def test_a_changed_pack_reaches_a_fleet_at_work(usual: Fleet, signups: SignUps) 
     assert usual.play("upgrade").changed() == {}
 
 
-@pytest.mark.short
 def test_a_release_whose_canary_fails_stops_at_the_first_host(
     usual: Fleet, signups: SignUps
 ) -> None:

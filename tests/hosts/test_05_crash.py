@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import pytest
-
 from tests.hosts.fleet import CONTROL, Fleet
 from tests.hosts.machines import await_true
 from tests.hosts.signups import SignUps
@@ -65,7 +63,6 @@ def _lose_and_return(
     fleet.await_run(run, 900)
 
 
-@pytest.mark.short
 def test_a_host_that_is_lost(usual: Fleet, signups: SignUps) -> None:
     machines = usual.machines
     _lose_and_return(

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
+from airlane import fleet_commands
 from deploy.logins import DATABASES, LOGINS, MONITOR, MONITORING
 
 ROLES = Path(__file__).resolve().parents[2] / "deploy" / "ansible" / "roles"
@@ -110,3 +111,21 @@ def test_releases_that_are_needed_are_kept_and_the_newest_others(prune_releases,
 
 def test_on_a_bare_host_there_is_nothing_to_delete(prune_releases, tmp_path):
     assert prune_releases.plan(tmp_path, 3, set()) == ([], [])
+
+
+def units() -> list[tuple[str, str, str]]:
+    """Return unit, user and settings' role of each part that a role of Ansible starts."""
+    found = []
+    for file in sorted(ROLES.glob("*/tasks/*.yml")):
+        for task in yaml.safe_load(file.read_text()) or []:
+            given = task.get("vars", {})
+            for role in given.get("airflow_unit_settings", []):
+                user = given.get("airflow_unit_user", "airlane")
+                found.append((given["airflow_unit_name"], user, role))
+    return found
+
+
+@pytest.mark.parametrize(("unit", "user", "role"), units())
+def test_a_part_may_read_its_settings(unit, user, role):
+    group = fleet_commands._GROUPS[role]
+    assert group == user, f"{unit} runs as {user}; airlane render {role} writes for {group}"

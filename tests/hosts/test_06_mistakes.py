@@ -48,7 +48,7 @@ def test_a_missing_secret(fleet: Fleet, signups: SignUps) -> None:
         played = fleet.play("site", code=None)
     finally:
         fleet.change_secrets(jwt_secret=kept)
-    _expect_untouched(played, "jwt_secret", "airlane secrets init --keep")
+    _expect_untouched(played, "jwt_secret", "airlane secrets init FILE adds what is missing")
     assert kept not in played.output
 
 

@@ -135,7 +135,7 @@ class AirlaneExecutor(CeleryExecutor):
         from airflow_config import sending  # noqa: PLC0415
 
         for key, workload, *_ in workload_tuples_to_send:
-            if getattr(getattr(workload, "ti", None), "external_executor_id", None):
+            if sending.celery_id(workload):
                 self._written.add(key)
         # a canary goes to the one worker that it is meant for
         routed = [canary.route(item) for item in workload_tuples_to_send]

@@ -59,6 +59,11 @@ def send(app: Celery, workloads: Sequence[WorkloadInCelery]) -> list[WorkloadInC
         return [celery_executor_utils.send_workload_to_executor(workload) for workload in workloads]
 
 
+def celery_id(workload: Any) -> str | None:
+    """Return the Celery id that the scheduler wrote with a queued task; None for a callback."""
+    return getattr(getattr(workload, "ti", None), "external_executor_id", None)
+
+
 def _in_one_pipeline(
     app: Celery, workloads: Sequence[WorkloadInCelery]
 ) -> list[WorkloadInCeleryResult]:
@@ -67,9 +72,8 @@ def _in_one_pipeline(
     with app.producer_or_acquire() as producer, producer.batch():
         for key, workload, queue, _ in workloads:
             arguments = (workload.model_dump_json(),)
-            celery_id = getattr(getattr(workload, "ti", None), "external_executor_id", None)
             result = task.apply_async(
-                args=arguments, queue=queue, task_id=celery_id, producer=producer
+                args=arguments, queue=queue, task_id=celery_id(workload), producer=producer
             )
             sent.append((key, arguments, result))
     return sent

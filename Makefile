@@ -10,7 +10,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV AIRFLOW_HOME AIRFLOW_CONFIG
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev ansible up down test test-unit test-integration test-acceptance
-.PHONY: test-hosts test-hosts-all bench lint lint-ansible format lock clean
+.PHONY: test-chaos test-hosts test-hosts-all bench lint lint-ansible format docs lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -37,9 +37,12 @@ test-integration: $(VENV)/.dev ## Run the tests on real servers
 test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
 	$(PYTEST) tests/acceptance $(ARGS)
 
+test-chaos: $(VENV)/.dev ## Take parts of a stack away for a minute each while sign-ups flow (some 15 minutes)
+	$(PYTEST) tests/chaos $(ARGS)
+
 ansible: $(ANSIBLE_VENV)/.installed ## Install Ansible into .venv-ansible, to run the playbooks from here
 
-test-hosts: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run the short suite on real hosts made for it (root, Debian; 20 minutes)
+test-hosts: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run the short suite on real hosts made for it (root, Debian; 17 minutes)
 	AIRLANE_ANSIBLE=$(ANSIBLE_VENV)/bin $(PYTEST) tests/hosts -m short -s $(ARGS)
 
 test-hosts-all: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run every test on real hosts (root, Debian; over an hour)
@@ -53,6 +56,9 @@ lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev ## Write the schema of queues.yaml and its reference from the models
+	@$(BIN)/python tools/queue_docs.py
 
 lint-ansible: $(ANSIBLE_VENV)/.installed ## Check roles and playbooks; a minute, so not part of lint
 	cd deploy/ansible && PATH="$(abspath $(ANSIBLE_VENV))/bin:$$PATH" yamllint --strict .

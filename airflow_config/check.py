@@ -10,26 +10,40 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal, TypeVar
 
-from airflow_config import dag_files, settings
+from airflow_config import check_cache, dag_files, settings
 from airflow_config.place import Place
 from airflow_config.queues import Fleet, QueuesError
 
+T = TypeVar("T")
+
 #: Seconds that all DAG files together may take.
 PARSE_TIMEOUT = 600
+
+#: Whether a DAG is kept from being taken in.
+Severity = Literal["error", "note"]
+
+#: The fields of a problem that is a note.
+Noted = tuple[str, int | None, str, Severity]
 
 #: Characters of the child's output that are shown when it died.
 _TAIL = 2_000
 
 
+class ParseError(Exception):
+    """The DAG files of a folder could not be parsed at all; the text says what was printed."""
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something that keeps a DAG from being taken in.
+    """Something that keeps a DAG from being taken in, or that its author should know.
 
     Parameters
     ----------
@@ -39,15 +53,18 @@ class Problem:
         Where in it, or None when that is not known.
     message
         What was expected, what was found, how to put it right.
+    severity
+        `error`; or `note`: the DAG is taken in, with a value that was cut.
     """
 
     file: str
     line: int | None
     message: str
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: {self.message}"
+        return f"{where}: {'note: ' if self.severity == 'note' else ''}{self.message}"
 
 
 def queue_problems(error: QueuesError) -> list[Problem]:
@@ -62,7 +79,7 @@ def queue_problems(error: QueuesError) -> list[Problem]:
     return problems
 
 
-def check_dags(folder: Path, fleet: Fleet) -> list[Problem]:
+def check_dags(folder: Path, fleet: Fleet, *, cache: bool = False) -> list[Problem]:
     """Return everything that is wrong with the DAG files of a folder.
 
     Parameters
@@ -71,17 +88,57 @@ def check_dags(folder: Path, fleet: Fleet) -> list[Problem]:
         The DAG folder.
     fleet
         The queue model that its tasks must fit.
+    cache
+        Use what the last check found when nothing has changed, and keep what this one finds.
     """
     folder = folder.resolve()
     if not folder.is_dir():
         return [Problem(str(folder), None, "expected a folder of DAGs, found none")]
+    if cache and (kept := check_cache.load(folder, fleet)) is not None:
+        return [Problem(*fields) for fields in kept]
     problems = {Problem(*fault) for fault in dag_files.faults(folder)}
+    try:
+        parsed = apart(_parse, folder, fleet)
+    except ParseError as error:
+        parsed = _Parsed([(folder.name, None, str(error))], whole=False)
+    problems |= {Problem(*fault) for fault in parsed.found}
+    ordered = sorted(problems, key=lambda found: (found.file, found.line or 0, found.message))
+    if cache and parsed.whole:
+        check_cache.store(folder, fleet, parsed.imported, [astuple(found) for found in ordered])
+    return ordered
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """What the child found, and from which files; not whole when it died."""
+
+    found: Sequence[dag_files.Found | Noted]
+    imported: Sequence[Path] = ()
+    whole: bool = True
+
+
+def apart(work: Callable[..., T], folder: Path, fleet: Fleet, *arguments: object) -> T:
+    """Return what a function says that imports DAG files, run in a process of its own.
+
+    Parameters
+    ----------
+    work
+        Called with the folder, the queue model and `arguments`; found by its name in the child.
+    folder, fleet
+        The folder of DAGs, and the queue model whose settings the child reads.
+
+    Raises
+    ------
+    ParseError
+        When the child died or took too long; with the end of what it printed.
+    """
     with tempfile.TemporaryDirectory(prefix="airlane-check-") as home:
-        problems |= set(_parse_apart(folder, fleet, Path(home)))
-    return sorted(problems, key=lambda problem: (problem.file, problem.line or 0, problem.message))
+        return _apart(work, folder.resolve(), fleet, Path(home), arguments)
 
 
-def _parse_apart(folder: Path, fleet: Fleet, home: Path) -> list[Problem]:
+def _apart(
+    work: Callable[..., T], folder: Path, fleet: Fleet, home: Path, arguments: tuple[object, ...]
+) -> T:
     config, output = home / "airflow.cfg", home / "output"
     values = settings.airflow_settings(fleet, _nowhere(folder, home), "worker")
     values["core"]["dags_folder"] = str(folder)
@@ -90,12 +147,11 @@ def _parse_apart(folder: Path, fleet: Fleet, home: Path) -> list[Problem]:
         1, get_context("spawn"), initializer=_enter, initargs=(str(home), str(config), str(output))
     ) as pool:
         try:
-            found = pool.submit(_parse, str(folder), fleet).result(PARSE_TIMEOUT)
+            return pool.submit(work, str(folder), fleet, *arguments).result(PARSE_TIMEOUT)
         except (BrokenProcessPool, TimeoutError, SystemExit) as error:
             said = output.read_text(errors="replace")[-_TAIL:] if output.exists() else ""
             message = f"expected DAG files that can be imported, found: {error!r}\n{said}"
-            return [Problem(folder.name, None, message.strip())]
-    return [Problem(*fault) for fault in found]
+            raise ParseError(message.strip()) from error
 
 
 def _nowhere(folder: Path, home: Path) -> Place:
@@ -127,12 +183,13 @@ def _enter(home: str, config: str, output: str) -> None:
     os.dup2(descriptor, 2)
 
 
-def _parse(folder: str, fleet: Fleet) -> list[dag_files.Found]:
+def _parse(folder: str, fleet: Fleet) -> _Parsed:
     """Parse all DAG files and apply the policies; runs in the child."""
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - after _enter
-    from airflow.exceptions import AirflowClusterPolicyViolation  # noqa: PLC0415
 
     from airflow_config import policies  # noqa: PLC0415
+    from airflow_config.dag_lines import line_of_dag, line_of_task  # noqa: PLC0415
+    from airflow_config.refusals import Refusal  # noqa: PLC0415
 
     root = Path(folder)
     # As Airflow's processes have it; what a DAG file imports by a short name shows up below.
@@ -141,14 +198,24 @@ def _parse(folder: str, fleet: Fleet) -> list[dag_files.Found]:
     found = [
         dag_files.import_fault(root, root / file, text) for file, text in bag.import_errors.items()
     ]
+    notes: list[Noted] = []
     for dag in bag.dags.values():
-        policies.apply_to_dag(dag, fleet)
+        file = Path(dag.fileloc)
+        name = dag_files.shown(root, file)
+        notes += [
+            (name, line_of_dag(file, dag.dag_id, cut.argument), str(cut), "note")
+            for cut in policies.apply_to_dag(dag, fleet)
+        ]
         for task in dag.tasks:
             try:
-                policies.apply_to_task(task, fleet, refuse=True)
-            except AirflowClusterPolicyViolation as error:
-                file = Path(dag.fileloc)
-                message = str(error).removeprefix(f"{file.name}: ")
-                line = dag_files.line_of_value(file, message)
-                found.append((dag_files.shown(root, file), line, message))
-    return found + dag_files.loaded_twice(root)
+                cuts = policies.apply_to_task(task, fleet, refuse=True)
+            except Refusal as refusal:
+                found.append((name, refusal.line, refusal.message))
+                continue
+            notes += [
+                (name, line_of_task(file, task.task_id, cut.argument), str(cut), "note")
+                for cut in cuts
+            ]
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    imported = [Path(file).resolve() for file in files if file]
+    return _Parsed([*found, *dag_files.loaded_twice(root), *notes], imported)

@@ -91,25 +91,5 @@ def import_fault(folder: Path, file: Path, text: str) -> Found:
     """Return what Airflow says about a file that it could not take in, with the line in it."""
     lines = re.findall(rf'File "{re.escape(str(file))}", line (\d+)', text)
     last = text.strip().splitlines()[-1].strip() if text.strip() else "no reason given"
-    line = int(lines[-1]) if lines else line_of_value(file, text)
+    line = int(lines[-1]) if lines else None
     return (shown(folder, file), line, f"expected a file that can be imported, found: {last}")
-
-
-def line_of_value(file: Path, message: str) -> int | None:
-    """Return the line of the `queue=` or `pool=` whose value the message names as found."""
-    match = re.search(r"(queue|pool): .*found '([^']+)'", message)
-    if match is None:
-        return None
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return None
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.keyword)
-            and node.arg == match[1]
-            and isinstance(node.value, ast.Constant)
-            and node.value.value == match[2]
-        ):
-            return node.value.lineno
-    return None

@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 #: Seconds in a unit, largest unit first.
@@ -20,6 +20,9 @@ UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 EXPECTED = "a duration such as 90s, 3m, 6h or 1d"
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd])", re.ASCII)
+
+#: The same for others who check a file, such as editors.
+PATTERN = f"^{_DURATION.pattern}$"
 
 
 def parse_duration(text: object) -> timedelta:
@@ -61,4 +64,5 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_validate),
     PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": PATTERN}, mode="validation"),
 ]

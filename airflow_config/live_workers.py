@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any
 
 import redis
@@ -30,6 +31,26 @@ NAMES = "airlane:workers"
 FORGET = 3_600_000
 
 Slots = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class RunningTask(BaseModel):
+    """A task that a worker has taken and not finished.
+
+    Parameters
+    ----------
+    task
+        DAG, task, run, map index and try, as `workers.arguments` describes a message.
+    queue
+        Where it was taken from.
+    since
+        When its process began with it; None when it is about to.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task: str
+    queue: str = ""
+    since: datetime | None = None
 
 
 class LiveWorker(BaseModel):
@@ -55,6 +76,10 @@ class LiveWorker(BaseModel):
         For how many seconds it has run the longest of them.
     release
         The version of airlane that it runs.
+    tasks
+        What it runs; empty from releases that did not tell.
+    taken_at
+        When it took a message last; None when it has taken none since its start.
     """
 
     # a worker of a later release may tell more
@@ -69,6 +94,8 @@ class LiveWorker(BaseModel):
     running: Slots = 0
     longest_s: Annotated[float, Field(ge=0)] = 0.0
     release: str
+    tasks: tuple[RunningTask, ...] = ()
+    taken_at: datetime | None = None
 
     def slots(self, queue: str) -> int:
         """Return the slots that the worker is to a queue's pool."""
@@ -123,6 +150,18 @@ def read(client: redis.Redis) -> list[LiveWorker]:
         except ValidationError as error:
             log.warning("Expected an entry of a worker in %s, found: %s", _key(_text(name)), error)
     return sorted(found, key=lambda worker: worker.name)
+
+
+def read_one(client: redis.Redis, name: str) -> tuple[LiveWorker | None, float]:
+    """Return a worker, None when it does not live, and when it last told of itself (ms).
+
+    Two entries of different times are two looks of the worker at itself.
+    """
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.get(_key(name))
+        pipeline.zscore(NAMES, name)
+        entry, beat = pipeline.execute()
+    return (None if entry is None else LiveWorker.model_validate_json(entry)), beat or 0.0
 
 
 def unserved(fleet: Fleet, live: Iterable[LiveWorker]) -> list[str]:

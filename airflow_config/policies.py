@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 from airflow.configuration import conf
@@ -23,34 +23,41 @@ from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.sdk import WeightRule
 
 from airflow_config import queues, release
-from airflow_config.queues import BAND, Fleet, Queue, QueuesError, UnknownQueueError
+from airflow_config.cuts import Cut
+from airflow_config.queue_entries import Queue
+from airflow_config.queues import BAND, Fleet, QueuesError
+from airflow_config.refusals import refuse_poking_sensor, refuse_pool, refuse_queue
+from airflow_config.task_rules import BACKOFF
 
 log = logging.getLogger(__name__)
-
-#: Factor between one retry's delay and the next one's, for tasks whose author set none.
-BACKOFF = 2.0
-
-#: Airflow's name for "the author named no pool".
-NO_POOL = "default_pool"
 
 #: Processes that parse one file after the other in children of their own: the model is read
 #: before they fork.
 _PARSING_PARTS = ("dag-processor", "worker-")
+
+#: Argument, wanted, given, limit.
+MakeCut = Callable[[str, Any, Any, str], Cut]
 
 
 def task_policy(task: Any) -> None:
     """Airflow's hook for tasks."""
     fleet = _fleet()
     if fleet is not None:
-        apply_to_task(task, fleet, refuse=refusing())
+        _tell(apply_to_task(task, fleet, refuse=refusing()))
 
 
 def dag_policy(dag: Any) -> None:
     """Airflow's hook for DAGs; it runs before that for their tasks."""
     fleet = _fleet()
     if fleet is not None:
-        apply_to_dag(dag, fleet)
+        _tell(apply_to_dag(dag, fleet))
     release.mark(dag)
+
+
+def _tell(cuts: list[Cut]) -> None:
+    """Write what was cut into the log of the file, once where DAGs are taken in."""
+    for cut in cuts if refusing() else ():
+        log.info("%s", cut)
 
 
 def refusing() -> bool:
@@ -63,7 +70,7 @@ def refusing() -> bool:
     )
 
 
-def apply_to_task(task: Any, fleet: Fleet, *, refuse: bool) -> None:
+def apply_to_task(task: Any, fleet: Fleet, *, refuse: bool) -> list[Cut]:
     """Fill in what a task's queue says; applying it twice changes nothing more.
 
     Parameters
@@ -73,34 +80,67 @@ def apply_to_task(task: Any, fleet: Fleet, *, refuse: bool) -> None:
     fleet
         The queue model.
     refuse
-        Raise `AirflowClusterPolicyViolation` for what cannot be put right, instead of leaving it.
+        Raise `Refusal` for what cannot be put right, instead of leaving it.
+
+    Returns
+    -------
+    list of Cut
+        What the author set beyond the queue's limits.
+
+    Raises
+    ------
+    Refusal
+        For an unknown queue, one that the DAG may not use, a pool, a sensor that would hold a slot
+        of an urgent queue while it waits.
     """
-    name = _queue_name(task, fleet)
+    name = queue_name(task, fleet)
     queue = fleet.queues.get(name)
     if refuse:
-        _refuse_queue(task, name, queue, fleet)
-        _refuse_pool(task, name)
+        queue = refuse_queue(task, name, fleet)
+        refuse_pool(task, queue)
+        refuse_poking_sensor(task, queue)
     if queue is None:
-        return
+        return []
+    cut = partial(Cut, task.dag_id, task.task_id)
     task.queue = task.pool = queue.name
     task.weight_rule = WeightRule.ABSOLUTE
-    # An author's weight is below a band; one inside this band was put there before.
-    if not 0 <= task.priority_weight - queue.priority * BAND < BAND:
-        task.priority_weight = fleet.weight(queue.name, task.priority_weight)
-    _fill_retries(task, queue)
-    _fill_timeout(task, queue)
+    return [
+        *_fill_weight(task, queue, fleet, cut),
+        *_fill_retries(task, queue, cut),
+        *_fill_timeout(task, queue, cut),
+    ]
 
 
-def apply_to_dag(dag: Any, fleet: Fleet) -> None:
-    """Bound a DAG's active runs by its queues: bursts where people wait, no floods elsewhere."""
-    names = {_queue_name(task, fleet) for task in dag.tasks}
-    used = [fleet.queues[name] for name in names if name in fleet.queues]
-    bound = max((queue.active_runs for queue in used), default=fleet.default_queue.active_runs)
+def apply_to_dag(dag: Any, fleet: Fleet) -> list[Cut]:
+    """Bound a DAG's active runs and tasks by its queues, so that none floods the scheduler.
+
+    Bursts are let through where people wait. Elsewhere a run that waits costs nothing, and one that
+    is examined does.
+    """
+    cut = partial(Cut, dag.dag_id, None)
+    names = {queue_name(task, fleet) for task in dag.tasks}
+    used = [fleet.queues[name] for name in names if name in fleet.queues] or [fleet.default_queue]
+    cuts = []
+    widest = max(used, key=lambda queue: queue.active_runs)
+    bound = widest.active_runs
     if dag.timetable.active_runs_limit is not None:  # @continuous
         bound = min(bound, dag.timetable.active_runs_limit)
-    unset = conf.getint("core", "max_active_runs_per_dag")
-    if dag.max_active_runs == unset or not 0 < dag.max_active_runs <= bound:
+    wanted = dag.max_active_runs
+    if wanted == conf.getint("core", "max_active_runs_per_dag"):
         dag.max_active_runs = bound
+    elif not 0 < wanted <= bound:
+        dag.max_active_runs = bound
+        cuts.append(cut("max_active_runs", wanted, bound, f"active runs of {widest.name}"))
+    # more than the largest fleet has slots could never run
+    slots = fleet.pool_slots(fleet.largest())
+    most = sum(slots[queue.name] for queue in used)
+    wanted = dag.max_active_tasks
+    if wanted == conf.getint("core", "max_active_tasks_per_dag"):
+        dag.max_active_tasks = most
+    elif not 0 < wanted <= most:
+        dag.max_active_tasks = most
+        cuts.append(cut("max_active_tasks", wanted, most, "slots of its queues on all hosts"))
+    return cuts
 
 
 @cache
@@ -122,43 +162,27 @@ def _fleet() -> Fleet | None:
     return None
 
 
-def _queue_name(task: Any, fleet: Fleet) -> str:
+def queue_name(task: Any, fleet: Fleet) -> str:
+    """Return the queue that a task's author named, or the default one."""
     unset = conf.get("operators", "default_queue")
     return str(fleet.default_queue.name if task.queue in (None, "", unset) else task.queue)
 
 
-def _refuse_queue(task: Any, name: str, queue: Queue | None, fleet: Fleet) -> None:
-    if queue is None:
-        raise AirflowClusterPolicyViolation(
-            f"{_place(task)}: queue: {UnknownQueueError(name, fleet.queues)} "
-            f"(no queue at all means {fleet.default_queue.name})"
-        )
-    if not queue.allows(task.dag_id):
-        allowed = [other.name for other in fleet.queues.values() if other.allows(task.dag_id)]
-        raise AirflowClusterPolicyViolation(
-            f"{_place(task)}: queue: expected one that this DAG may use ({', '.join(allowed)}), "
-            f"found {name!r}, which is for {', '.join(queue.allowed_dags)}. Name another queue, "
-            f"or add the DAG to queues.{name}.allowed_dags in queues.yaml."
-        )
+def _fill_weight(task: Any, queue: Queue, fleet: Fleet, cut: MakeCut) -> list[Cut]:
+    wanted = task.priority_weight
+    # An author's weight is below a band; one inside this band was put there before.
+    if 0 <= wanted - queue.priority * BAND < BAND:
+        return []
+    task.priority_weight = fleet.weight(queue.name, wanted)
+    given = task.priority_weight - queue.priority * BAND
+    if given == wanted:
+        return []
+    return [cut("priority_weight", wanted, given, f"0 to {BAND - 1} within {queue.name}")]
 
 
-def _refuse_pool(task: Any, name: str) -> None:
-    if task.pool not in (NO_POOL, name):
-        raise AirflowClusterPolicyViolation(
-            f"{_place(task)}: pool: expected none, because each queue has its own, found "
-            f"{task.pool!r}. Remove it; max_active_tis_per_dag limits one task."
-        )
-
-
-def _place(task: Any) -> str:
-    dag = task.get_dag()
-    file = dag.fileloc if dag is not None else ""
-    return f"{Path(file or 'unknown file').name}: DAG {task.dag_id!r}, task {task.task_id!r}"
-
-
-def _fill_retries(task: Any, queue: Queue) -> None:
+def _fill_retries(task: Any, queue: Queue, cut: MakeCut) -> list[Cut]:
     if task.has_retry_policy:
-        return
+        return []
     retries = queue.retries
     # An author who writes the default's own value looks like one who wrote nothing; the
     # default is above zero (see settings), so that `retries=0` is kept.
@@ -166,18 +190,30 @@ def _fill_retries(task: Any, queue: Queue) -> None:
         task.retries = retries.count
     unset = timedelta(seconds=conf.getint("core", "default_task_retry_delay"))
     delay = retries.delay if task.retry_delay == unset else task.retry_delay
+    longest = task.max_retry_delay or retries.max_delay
     task.retry_delay = min(delay, retries.max_delay)
-    task.max_retry_delay = min(task.max_retry_delay or retries.max_delay, retries.max_delay)
+    task.max_retry_delay = min(longest, retries.max_delay)
     task.retry_exponential_backoff = task.retry_exponential_backoff or BACKOFF
+    limit = f"queues.{queue.name}.retries.max_delay"
+    wanted = {"retry_delay": delay, "max_retry_delay": longest}
+    return [
+        cut(name, value, retries.max_delay, limit)
+        for name, value in wanted.items()
+        if value > retries.max_delay
+    ]
 
 
-def _fill_timeout(task: Any, queue: Queue) -> None:
+def _fill_timeout(task: Any, queue: Queue, cut: MakeCut) -> list[Cut]:
     # A time limit frees a worker's slot. A task that starts in the triggerer holds none, and a
     # listener runs for ever; only where somebody waits for its end it is bounded all the same.
     in_triggerer = getattr(task, "start_from_trigger", False) is True
-    if in_triggerer and task.execution_timeout is None and not queue.promise:
-        return
-    task.execution_timeout = min(task.execution_timeout or queue.task_timeout, queue.task_timeout)
+    wanted, limit = task.execution_timeout, queue.task_timeout
+    if in_triggerer and wanted is None and not queue.promise:
+        return []
+    task.execution_timeout = min(wanted or limit, limit)
+    if wanted is None or wanted <= limit:
+        return []
+    return [cut("execution_timeout", wanted, limit, f"queues.{queue.name}.task_timeout")]
 
 
 if os.environ.get("AIRLANE_PART", "").startswith(_PARSING_PARTS):

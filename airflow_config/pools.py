@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_config.queues import Fleet
+from airflow_config.located_yaml import Path
+from airflow_config.queues import Fleet, Share
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -18,24 +19,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DesiredPool:
-    """A pool that must be there."""
+    """A pool that must be there.
+
+    Parameters
+    ----------
+    name, slots, description
+        As Airflow has them.
+    why
+        Where the slots come from, in words.
+    keys
+        The keys of queues.yaml that they follow from.
+    """
 
     name: str
     slots: int
     description: str
+    why: str
+    keys: tuple[Path, ...]
 
 
 def desired_pools(fleet: Fleet, counts: Mapping[str, int] | None = None) -> list[DesiredPool]:
     """Return the pool of each queue, for the workers in `counts` (see `Fleet.pool_slots`)."""
-    slots = fleet.pool_slots(counts)
-    return [
-        DesiredPool(
-            name,
-            slots[name] or least(fleet, name),
-            f"Queue {name}, by airlane. {queue.description}".strip(),
+    shares = fleet.pool_shares(counts)
+    found = []
+    for name, queue in fleet.queues.items():
+        slots = sum(share.slots for share in shares[name])
+        keys = [("workers", share.worker_class, "concurrency") for share in shares[name]]
+        found.append(
+            DesiredPool(
+                name,
+                slots or least(fleet, name),
+                f"Queue {name}, by airlane. {queue.description}".strip(),
+                " + ".join(_words(fleet, share) for share in shares[name] if share.slots)
+                or "no worker serves it: those of one, so that its tasks are seen waiting",
+                tuple(keys),
+            )
         )
-        for name, queue in fleet.queues.items()
-    ]
+    return found
+
+
+def _words(fleet: Fleet, share: Share) -> str:
+    concurrency = fleet.workers[share.worker_class].concurrency
+    kind = "lent by" if share.lent else "of"
+    workers = "1 worker" if share.workers == 1 else f"{share.workers} workers"
+    return f"{share.slots} {kind} {share.worker_class} ({workers} x concurrency {concurrency})"
 
 
 def least(fleet: Fleet, queue: str) -> int:

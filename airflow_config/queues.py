@@ -1,36 +1,27 @@
 """The queue model: what each queue promises and who serves it, read from queues.yaml.
 
 This is the ground that everything else stands on. It imports nothing of the project but its
-helpers (durations, located_yaml, problems, sizes), and nobody else parses queues.yaml.
+helpers (durations, located_yaml, problems, queue_entries, queue_rules, sizes), and nobody else
+parses queues.yaml.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
-from pydantic import model_validator as validator
-from pydantic_core import PydanticCustomError
-
-from airflow_config.durations import Duration
-from airflow_config.located_yaml import parse
+from airflow_config.located_yaml import Located, parse
+from airflow_config.located_yaml import Path as Place
 from airflow_config.problems import Problems, expected_one_of
+from airflow_config.queue_entries import Queue, Retries, WorkerClass
 from airflow_config.queue_rules import check_rules
-from airflow_config.sizes import Size
 
 #: Weights of one band: the queue's priority x BAND + the author's weight clipped to 0..BAND - 1.
 BAND = 1_000
-
-#: Active runs per DAG when the queue does not say: on a queue with a promise a burst must be
-#: taken at once; elsewhere a run that waits costs nothing, and a run that is examined does.
-URGENT_ACTIVE_RUNS, OTHER_ACTIVE_RUNS = 512, 16
 
 #: `parallelism` above the sum of all pools: what messages in doubt (a requeue) may hold.
 PARALLELISM_MARGIN = 32
@@ -54,114 +45,38 @@ class UnknownQueueError(LookupError):
         super().__init__(expected_one_of(known, name))
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class Source:
+    """Where a model was written: the file, and the line of each of its keys."""
+
+    file: str = "queues.yaml"
+    lines: Mapping[Place, int] = field(default_factory=dict)
+
+    def where(self, key: Place) -> str:
+        """Return `file:line` of a key, or of what would be around it."""
+        return f"{self.file}:{Located(lines=dict(self.lines)).line(key)}"
 
 
-class Promise(_Model):
-    """What 95 % of the cases of an urgent queue get.
+@dataclass(frozen=True)
+class Share:
+    """What one worker class gives to a queue's pool.
 
     Parameters
     ----------
-    end_to_end
-        From the event to the decision.
-    task
-        From a task being ready to its end.
-    gap
-        From the end of a task to the start of one that depends on it.
+    worker_class
+        Its name.
+    workers
+        How many of it.
+    slots
+        All of theirs.
+    lent
+        The class is at home in another queue.
     """
 
-    end_to_end: Duration
-    task: Duration
-    gap: Duration
-
-    @validator(mode="after")
-    def _in_order(self) -> Self:
-        if not self.gap <= self.task <= self.end_to_end:
-            raise PydanticCustomError(
-                "order",
-                "expected gap <= task <= end_to_end, found {gap}, {task}, {end_to_end}",
-                self.model_dump(),
-            )
-        return self
-
-
-class Retries(_Model):
-    """How often and how soon a task that failed or was interrupted runs again."""
-
-    count: Annotated[StrictInt, Field(ge=0, le=100)] = 3
-    delay: Duration = timedelta(seconds=10)
-    max_delay: Duration = timedelta(minutes=5)
-
-    @validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.delay > self.max_delay:
-            raise PydanticCustomError(
-                "order",
-                "expected delay <= max_delay, found {delay} and {max_delay}",
-                self.model_dump(),
-            )
-        return self
-
-
-class Queue(_Model):
-    """One queue: a Celery queue and an Airflow pool of the same name."""
-
-    name: str
-    description: StrictStr = ""
-    #: Band of priority; higher first. Weights reach 2**31 - 1 in the database.
-    priority: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-    promise: Promise | None = None
-    task_timeout: Duration
-    #: Bytes that a task may take beside what its process starts with.
-    task_memory: Size | None = None
-    retries: Retries = Retries()
-    allowed_dags: Annotated[tuple[StrictStr, ...], Field(min_length=1)] = ("*",)
-    default: StrictBool = False
-    max_active_runs: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
-
-    def allows(self, dag_id: str) -> bool:
-        """Tell whether tasks of this DAG may use the queue."""
-        return any(fnmatchcase(dag_id, pattern) for pattern in self.allowed_dags)
-
-    @property
-    def active_runs(self) -> int:
-        """Active runs that a DAG of this queue may have at most."""
-        if self.max_active_runs is not None:
-            return self.max_active_runs
-        return URGENT_ACTIVE_RUNS if self.promise else OTHER_ACTIVE_RUNS
-
-
-class Hosts(_Model):
-    """How many hosts of a fleet run this worker class."""
-
-    min: Annotated[StrictInt, Field(ge=0, le=10_000)] = 1
-    max: Annotated[StrictInt, Field(ge=1, le=10_000)] = 1
-
-    @validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min > self.max:
-            raise PydanticCustomError(
-                "order", "expected min <= max, found {min} and {max}", self.model_dump()
-            )
-        return self
-
-
-class WorkerClass(_Model):
-    """Workers of one kind: one home queue, and the queues that they help out."""
-
-    name: str
-    home: StrictStr
-    lends_to: tuple[StrictStr, ...] = ()
-    #: Tasks that one worker runs at a time.
-    concurrency: Annotated[StrictInt, Field(ge=1, le=1_000)]
-    #: Workers of this class on one machine's stack.
-    local: Annotated[StrictInt, Field(ge=0, le=100)] = 1
-    hosts: Hosts = Hosts()
-    #: How long a host that is drained may take to finish its tasks; by default the longest of them.
-    drain: Duration | None = None
-    #: Modules that a worker imports before its first task.
-    preload: tuple[Annotated[StrictStr, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
+    worker_class: str
+    workers: int
+    slots: int
+    lent: bool
 
 
 @dataclass(frozen=True)
@@ -170,6 +85,8 @@ class Fleet:
 
     queues: Mapping[str, Queue]
     workers: Mapping[str, WorkerClass]
+    #: Two files that say the same are the same model.
+    source: Source = field(default=Source(), compare=False, repr=False)
 
     @cached_property
     def default_queue(self) -> Queue:
@@ -194,8 +111,8 @@ class Fleet:
         served = {worker.home, *worker.lends_to}
         return tuple(name for name in self.queues if name in served)
 
-    def pool_slots(self, counts: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Return the slots of each queue's pool.
+    def pool_shares(self, counts: Mapping[str, int] | None = None) -> dict[str, list[Share]]:
+        """Return what each class gives to each queue's pool, those at home first.
 
         Parameters
         ----------
@@ -205,11 +122,20 @@ class Fleet:
         """
         if counts is None:
             counts = {name: worker.local for name, worker in self.workers.items()}
-        slots = dict.fromkeys(self.queues, 0)
+        shares: dict[str, list[Share]] = {queue: [] for queue in self.queues}
         for name, worker in self.workers.items():
+            count = counts.get(name, 0)
             for queue in self.consumes(name):
-                slots[queue] += counts.get(name, 0) * worker.concurrency
-        return slots
+                lent = queue != worker.home
+                shares[queue].append(Share(name, count, count * worker.concurrency, lent))
+        return {
+            queue: sorted(found, key=lambda share: share.lent) for queue, found in shares.items()
+        }
+
+    def pool_slots(self, counts: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Return the slots of each queue's pool, for the workers in `counts` as above."""
+        shares = self.pool_shares(counts)
+        return {queue: sum(share.slots for share in found) for queue, found in shares.items()}
 
     def drain_limit(self, class_name: str) -> timedelta:
         """Return how long a worker of a class may take to finish what it runs."""
@@ -284,11 +210,12 @@ def read(text: str, file: str = "queues.yaml") -> Fleet:
         for name, value in raw_workers.items()
     }
     # The rules look at what was written, so that they hold also where an entry is wrong otherwise.
-    check_rules(problems, raw_queues, raw_workers)
+    check_rules(problems, raw_queues, raw_workers, Retries().max_delay)
     if problems:
         raise QueuesError(problems.texts())
     ordered = sorted((q for q in queues.values() if q), key=lambda queue: -queue.priority)
     return Fleet(
         queues={queue.name: queue for queue in ordered},
         workers={worker.name: worker for worker in workers.values() if worker},
+        source=Source(file, located.lines),
     )

@@ -3,6 +3,8 @@
 Only what differs from Airflow's defaults is set, each with its reason and unit. A test proves
 that the installed Airflow and its providers know every key.
 
+What follows from queues.yaml is in `queue_settings`.
+
 Two roles: `control` (API server, scheduler, DAG processor, triggerer, Flower) and `worker`,
 which gets neither a login to the metadata database nor any key: tasks speak to the API server
 with the token that came with their message.
@@ -11,10 +13,9 @@ with the token that came with their message.
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Literal
 
-from airflow_config import fleet_settings
+from airflow_config import fleet_settings, queue_settings
 from airflow_config.place import Place
 from airflow_config.queues import Fleet
 
@@ -25,12 +26,6 @@ Settings = dict[str, dict[str, str]]
 #: such tasks: together under 30 s. Not lower, because an API server that restarts takes 10 to
 #: 15 s, in which no heartbeat arrives.
 HEARTBEAT_TIMEOUT, HEARTBEAT_CHECK = 24, 4
-
-#: Bounds of the time (seconds) that a message may lie on the broker before it is sent again.
-QUEUED_TIMEOUT_MIN, QUEUED_TIMEOUT_MAX = 60, 600
-
-#: How long all workers of a class may be away before waiting tasks fail.
-AWAY = timedelta(days=7)
 
 #: A login that cannot exist: the folder of its socket lies below a device. Airflow's modules
 #: build an engine when they are imported, so a worker needs an address that can be read.
@@ -62,7 +57,8 @@ def airflow_settings(fleet: Fleet, place: Place, role: Role) -> Settings:
     if role == "logs":
         none = {"sql_alchemy_conn": NO_DATABASE}
         return {**fleet_settings.log_server(place), "database": none}
-    parts = [_common(fleet, place), _control(fleet, place) if role == "control" else _worker(fleet)]
+    own_parts = _control(place) if role == "control" else _worker()
+    parts = [_common(place), own_parts, queue_settings.of_role(fleet, role)]
     if place.spread is not None:
         own = fleet_settings.control if role == "control" else fleet_settings.worker
         parts += [fleet_settings.common(place.spread), own(place.spread)]
@@ -91,34 +87,7 @@ def local_settings_source() -> str:
     return LOCAL_SETTINGS
 
 
-def queued_timeout(fleet: Fleet) -> int:
-    """Return the seconds after which a message that no worker took is sent again.
-
-    A worker that is killed right after it took a message leaves its task queued. Half of the
-    tightest promise leaves time for a second try. Waiting for a free worker counts too, but
-    pools hold no more than the workers can run, so that only a worker that is away makes
-    messages wait this long.
-    """
-    promises = [queue.promise.end_to_end for queue in fleet.urgent if queue.promise]
-    if not promises:
-        return QUEUED_TIMEOUT_MAX
-    half = int(min(promises).total_seconds() / 2)
-    return min(max(half, QUEUED_TIMEOUT_MIN), QUEUED_TIMEOUT_MAX)
-
-
-def visibility_timeout(fleet: Fleet) -> int:
-    """Return the seconds after which the broker gives a message that was not confirmed again.
-
-    Messages are confirmed when their task ends, so it must outlast the longest task, also one
-    that waited behind another. What a killed worker held comes back much sooner, by the
-    heartbeat and queued time-outs.
-    """
-    longest = max(queue.task_timeout for queue in fleet.queues.values())
-    return int((2 * longest + timedelta(hours=1)).total_seconds())
-
-
-def _common(fleet: Fleet, place: Place) -> Settings:
-    default = fleet.default_queue
+def _common(place: Place) -> Settings:
     return {
         "core": {
             "dags_folder": str(place.root / "dags"),
@@ -127,14 +96,9 @@ def _common(fleet: Fleet, place: Place) -> Settings:
             # The name as it is: a look-up of the full name can take seconds without a resolver.
             "hostname_callable": "socket.gethostname",
             "execution_api_server_url": f"{place.api_url}/execution/",
-            # The policies take a task that has these values for one whose author set none, so a
-            # default above zero tells `retries=0` apart from nothing.
-            "default_task_retries": str(default.retries.count),
-            "default_task_retry_delay": str(int(default.retries.delay.total_seconds())),
             # The policies set it on every task anyway; `downstream` lets a large DAG outgrow.
             "default_task_weight_rule": "absolute",
         },
-        "operators": {"default_queue": default.name},
         "api": {"base_url": place.api_url},
         "logging": {
             "base_log_folder": str(place.logs),
@@ -169,9 +133,6 @@ def _common(fleet: Fleet, place: Place) -> Settings:
             "sync_parallelism": "1",
             "flower_host": "127.0.0.1",
         },
-        "celery_broker_transport_options": {
-            "visibility_timeout": str(visibility_timeout(fleet)),
-        },
         "dag_processor": {
             # By default a folder in the machine's temporary one, shared between instances.
             "dag_bundle_storage_path": str(place.airflow_home / "bundles"),
@@ -182,33 +143,23 @@ def _common(fleet: Fleet, place: Place) -> Settings:
     }
 
 
-def _worker(fleet: Fleet) -> Settings:
+def _worker() -> Settings:
     coordinators = {"airlane": {"classpath": "workers.coordinator.WarmCoordinator"}}
     return {
         "database": {"sql_alchemy_conn": NO_DATABASE},
         # Who runs the tasks of a queue: Airflow's own way, in a process that is warm.
         "sdk": {
             "coordinators": json.dumps(coordinators),
-            "queue_to_coordinator": json.dumps(dict.fromkeys(fleet.queues, "airlane")),
         },
     }
 
 
-def _control(fleet: Fleet, place: Place) -> Settings:
-    parallelism = str(fleet.parallelism())
-    queued = queued_timeout(fleet)
+def _control(place: Place) -> Settings:
     return {
         "core": {
             "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
             "fernet_key": place.fernet_key,
             "dags_are_paused_at_creation": "False",
-            # Above all pools, so that a pool is the only limit of how much is on the broker.
-            "parallelism": parallelism,
-            # Per run, and a pool bounds it already: a limit here would stop a run with 1,000
-            # mapped tasks from using what is free.
-            "max_active_tasks_per_dag": parallelism,
-            # Policies raise it for DAGs on queues with a promise.
-            "max_active_runs_per_dag": str(fleet.default_queue.active_runs),
             # Policies put every task into its queue's pool; what got past them runs alone.
             "default_pool_task_slot_count": "1",
             "max_map_length": "4096",
@@ -245,12 +196,8 @@ def _control(fleet: Fleet, place: Place) -> Settings:
             # The executor waits for changes itself; a sleep here would come on top.
             "scheduler_idle_sleep_time": "0",
             "task_instance_heartbeat_timeout_detection_interval": str(HEARTBEAT_CHECK),
-            # Also the life of the token that a message carries, so that an old message that was
-            # sent again cannot start its task a second time.
-            "task_queued_timeout": str(queued),
+            # Of `task_queued_timeout`, see queue_settings.
             "task_queued_timeout_check_interval": "5",
-            # Airflow fails a task after two requeues; a worker that is away must not cost that.
-            "num_stuck_in_queued_retries": str(int(AWAY.total_seconds()) // queued),
             # Tasks of a scheduler that died: noticed within 20 s, taken over within 15 s more.
             "scheduler_heartbeat_sec": "2",
             "scheduler_health_check_threshold": "20",

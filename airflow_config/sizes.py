@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 #: Bytes in a unit, largest unit first.
@@ -18,6 +18,9 @@ UNITS = {"GiB": 2**30, "MiB": 2**20}
 EXPECTED = "an amount of memory such as 512MiB or 4GiB"
 
 _SIZE = re.compile(r"([1-9][0-9]{0,5})(MiB|GiB)", re.ASCII)
+
+#: The same for others who check a file, such as editors.
+PATTERN = f"^{_SIZE.pattern}$"
 
 
 def parse_size(text: object) -> int:
@@ -50,4 +53,9 @@ def _validate(value: object) -> int:
 
 
 #: A field of a pydantic model in bytes that is written as `512MiB` or `4GiB`.
-Size = Annotated[int, BeforeValidator(_validate), PlainSerializer(format_size, return_type=str)]
+Size = Annotated[
+    int,
+    BeforeValidator(_validate),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": PATTERN}, mode="validation"),
+]

@@ -106,13 +106,3 @@ class AirflowClient:
     def pools(self) -> dict[str, dict[str, Any]]:
         """Return each pool's slots: total, running, queued, scheduled, open."""
         return {pool["name"]: pool for pool in self.pages("/api/v2/pools", "pools")}
-
-    def oldest_queued(self, pool: str) -> str | None:
-        """Return when the longest waiting queued task of a pool was queued (ISO 8601)."""
-        # the API can't sort by it; there are no more of them than the pool has slots
-        found = self.call(
-            "GET",
-            "/api/v2/dags/~/dagRuns/~/taskInstances",
-            params={"state": "queued", "pool": pool, "limit": 100},
-        )
-        return min((task["queued_when"] for task in found["task_instances"]), default=None)

@@ -30,11 +30,12 @@ from rich.table import Table
 
 from airflow_config import live_workers
 from airlane import fleet_load
+from airlane.options import JsonFlag
 from airlane.output import console, errors, print_json
 from airlane.reach import reach
-from airlane.stack_commands import JsonFlag, existing
 from deploy.files import write_private
 from deploy.fleet import host as fleet_host
+from deploy.local.instance import existing
 from workers.scaling import ClassPlan, Memory, Plan, plan
 from workers.scaling_rules import Rules
 

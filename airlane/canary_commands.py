@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_format
 import secrets
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -16,18 +14,14 @@ from airflow_config import canary as canaries
 from airflow_config import live_workers
 from airflow_config.live_workers import LiveWorker
 from airflow_config.queues import Fleet
-from airlane.airflow_client import AirflowClient
+from airlane.lone_task import LoneTask, NoAnswerError
+from airlane.options import JsonFlag
 from airlane.output import console, errors, print_json, seconds
 from airlane.reach import reach
-from airlane.stack_commands import JsonFlag
-from deploy.local.stack import StackError
 
-#: Seconds between looks at a canary's run, and for the registry of live workers to answer.
-_POLL, _TIMEOUT = 1.0, 5.0
-#: Lines of a canary's log that are shown when it failed.
-_LOG_LINES = 12
+#: Seconds for the registry of live workers to answer.
+_TIMEOUT = 5.0
 
-_RUNS = f"/api/v2/dags/{canaries.DAG_ID}/dagRuns"
 _EVERY_TASK = "/api/v2/dags/~/dagRuns/~/taskInstances"
 
 
@@ -48,99 +42,22 @@ def canary(
     """Send a task through one worker, by the way that all work takes; exit 1 when it fails."""
     meant = canaries.target(node)
     run_id = meant.run_id(secrets.token_hex(4))
-    end = time.monotonic() + timeout
-    with reach().airflow() as airflow:
-        _start(airflow, run_id, release, end)
-        state = _await_end(airflow, run_id, end)
-        if state == "success":
-            found = _answer(airflow, run_id)
-            if json:
-                print_json(found)
-            else:
-                console.print(f"{found['node']} answered: release {found['release']}", markup=False)
-            return
-        reason = (
-            "\n".join(_log_end(airflow, run_id))
-            if state == "failed"
-            else _unanswered(airflow, run_id, timeout)
+    conf = {"release": release} if release else {}
+    try:
+        with reach().airflow() as airflow:
+            task = LoneTask(airflow, canaries.DAG_ID, canaries.TASK_ID, run_id)
+            found = task.run(conf, timeout)
+    except NoAnswerError as error:
+        errors.print(
+            f"airlane: expected a canary to come back from {node}, found: {error}",
+            markup=False,
+            soft_wrap=True,
         )
-    errors.print(
-        f"airlane: expected a canary to come back from {node}, found: {reason}",
-        markup=False,
-        soft_wrap=True,
-    )
-    raise typer.Exit(1)
-
-
-def _start(airflow: AirflowClient, run_id: str, release: str | None, end: float) -> None:
-    body = {
-        "dag_run_id": run_id,
-        "logical_date": None,
-        "conf": {"release": release} if release else {},
-    }
-    while True:
-        try:
-            airflow.call("POST", _RUNS, json=body)
-        except StackError as error:
-            # a fleet that was made a moment ago has not read its DAG files yet
-            if "answered 404" not in str(error) or time.monotonic() > end:
-                raise
-            time.sleep(_POLL)
-        else:
-            return
-
-
-def _await_end(airflow: AirflowClient, run_id: str, end: float) -> str:
-    while True:
-        state = airflow.run_state(canaries.DAG_ID, run_id)
-        if state in {"success", "failed"} or time.monotonic() > end:
-            return state
-        time.sleep(_POLL)
-
-
-def _task(airflow: AirflowClient, run_id: str, *rest: str) -> Any:
-    path = "/".join((_RUNS, run_id, "taskInstances", canaries.TASK_ID, *rest))
-    return airflow.call("GET", path)
-
-
-def _answer(airflow: AirflowClient, run_id: str) -> dict[str, Any]:
-    value = _task(airflow, run_id, "xcomEntries", "return_value")["value"]
-    found: dict[str, Any] = json_format.loads(value) if isinstance(value, str) else value
-    return found
-
-
-def _log_end(airflow: AirflowClient, run_id: str) -> list[str]:
-    number = _task(airflow, run_id)["try_number"]
-    content = _task(airflow, run_id, "logs", str(max(number, 1)))["content"]
-    lines = [text for line in content for text in log_texts(line)]
-    return [f"a task that failed ({run_id}); the end of its log:", *lines[-_LOG_LINES:]]
-
-
-def log_texts(line: Any) -> list[str]:
-    """Return what a line of a task's log says: its event, then the exceptions that it carries.
-
-    Of a task that failed the event is only that it did; why stands in the exception, which is
-    followed by what caused it.
-    """
-    if not isinstance(line, dict):
-        return [str(line)]
-    raised = line.get("error_detail") or []
-    return [
-        str(line.get("event", "")),
-        *(f"{error.get('exc_type')}: {error.get('exc_value')}" for error in raised),
-    ]
-
-
-def _unanswered(airflow: AirflowClient, run_id: str, timeout: float) -> str:
-    state = _task(airflow, run_id)["state"]
-    # or a worker that comes back in an hour would run it
-    airflow.call("PATCH", f"{_RUNS}/{run_id}", json={"state": "failed"})
-    hint = {
-        "queued": "no worker took it. Is its unit active, and is it the name that `airlane "
-        "workers` shows?",
-        "running": "the worker took it and has not ended it",
-    }.get(state or "", "the scheduler has not sent it. Is the pool control full?")
-    return f"none within {timeout:g} s; its task is {state or 'not there yet'}: {hint}"
+        raise typer.Exit(1) from None
+    if json:
+        print_json(found)
+    else:
+        console.print(f"{found['node']} answered: release {found['release']}", markup=False)
 
 
 def tasks(

@@ -8,76 +8,105 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
+from typing import Any, NoReturn
 
-import psycopg
-import redis.exceptions
-import sqlalchemy.exc
 import typer
+from typer.core import TyperGroup
 
-from airflow_config.canary import NodeError
-from airflow_config.queues import QueuesError
-from airlane import (
-    autoscale_commands,
-    canary_commands,
-    db_commands,
-    fleet_commands,
-    intake_commands,
-    queue_commands,
-    scale_commands,
-    stack_commands,
-)
-from airlane.output import errors
-from dags.packs.model_store import ModelStoreError
-from deploy.fleet.changes import RenderError
-from deploy.fleet.databases import PrepareError
-from deploy.fleet.members import MembersError
-from deploy.fleet.secrets import SecretsError
-from deploy.fleet.serving import ServeError
-from deploy.local.instance import InstanceError
-from deploy.local.postgres import PostgresError
-from deploy.local.stack import StackError
-from deploy.local.supervisor import SupervisorError
-from deploy.site_file import SiteError
-from intake.settings import MissingSettingError
+#: Command or group of commands -> the module that registers it. Only the called one's is loaded:
+#: all of them take a second, and a playbook calls airlane dozens of times.
+MODULES = {
+    **dict.fromkeys(("up", "down"), "stack_commands"),
+    "status": "status_commands",
+    **dict.fromkeys(("logs", "env", "worker", "reset", "redis"), "stack_commands"),
+    **dict.fromkeys(("signup", "decisions", "dead"), "intake_commands"),
+    "replay": "replay_commands",
+    "model": "model_commands",
+    "queues": "queue_commands",
+    "check": "check_commands",
+    "workers": "worker_commands",
+    **dict.fromkeys(("explain", "render"), "derivation_commands"),
+    **dict.fromkeys(("diff", "apply"), "apply_commands"),
+    "db": "db_commands",
+    **dict.fromkeys(("serve", "secrets", "fleet"), "fleet_commands"),
+    **dict.fromkeys(("canary", "tasks"), "canary_commands"),
+    "autoscale": "autoscale_commands",
+    "scale": "scale_commands",
+}
+
+#: Errors that people are told of without a traceback -> exit code. Names, so that none is loaded:
+#: whoever raises one has.
+EXIT_CODES = {
+    # the call or a settings file is wrong: nothing was tried
+    "airflow_config.canary.NodeError": 2,
+    "airflow_config.check.ParseError": 1,
+    "airflow_config.queues.QueuesError": 2,
+    "deploy.fleet.members.MembersError": 2,
+    "deploy.fleet.secrets.SecretsError": 2,
+    "deploy.fleet.serving.ServeError": 2,
+    "deploy.local.instance.InstanceError": 2,
+    "deploy.site_file.SiteError": 2,
+    "intake.settings.MissingSettingError": 2,
+    # it was tried, and did not work
+    "airlane.lone_task.NoAnswerError": 1,
+    "dags.packs.model_store.ModelStoreError": 1,
+    "deploy.fleet.changes.RenderError": 1,
+    "deploy.fleet.databases.PrepareError": 1,
+    "deploy.local.postgres.PostgresError": 1,
+    "deploy.local.stack.StackError": 1,
+    "deploy.local.supervisor.SupervisorError": 1,
+    "intake.model_registry.RegistryError": 1,
+}
+#: Errors of a server that can't be reached or did not do what it was asked.
+SERVER_ERRORS = {"psycopg.Error", "redis.exceptions.RedisError", "sqlalchemy.exc.DBAPIError"}
+
+
+class Commands(TyperGroup):
+    """The commands, each loaded when it is called (Click's pattern of lazy subcommands)."""
+
+    # Typer does not export the types of Click that it carries along, hence Any.
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands in the order of the help text."""
+        return list(MODULES)
+
+    def get_command(self, ctx: Any, name: str) -> Any:  # noqa: ARG002
+        """Return a command; for a name that is none, None."""
+        if name not in MODULES:
+            # Click proposes the nearest of those that it knows
+            self.commands = {known: self._load(known) for known in MODULES}
+            return None
+        return self._load(name)
+
+    def _load(self, name: str) -> Any:
+        part = typer.Typer()
+        # or a lone command would be the whole program
+        part.callback()(lambda: None)
+        import_module(f"airlane.{MODULES[name]}").register(part)
+        return typer.main.get_group(part).commands[name]
+
 
 app = typer.Typer(
     name="airlane",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="One Airflow scheduler and a Celery fleet in which urgent work never waits behind batch.",
     pretty_exceptions_enable=False,
 )
 
-for module in (
-    *(stack_commands, intake_commands, queue_commands, db_commands),
-    *(fleet_commands, canary_commands, autoscale_commands, scale_commands),
-):
-    module.register(app)
 
-#: The settings are wrong: nothing was tried.
-_USAGE = (
-    *(QueuesError, SiteError, InstanceError, MissingSettingError),
-    *(SecretsError, ServeError, NodeError, MembersError),
+@app.callback(
+    help="One Airflow scheduler and a Celery fleet in which urgent work never waits behind batch."
 )
-#: It was tried, and did not work.
-_FAILED = (
-    *(StackError, SupervisorError, PostgresError, ModelStoreError),
-    *(RenderError, PrepareError),
-)
+def _airlane() -> None:
+    pass
 
 
 def main() -> None:
     """Run the command line (the console script `airlane`)."""
     try:
         app()
-    except _USAGE as error:
-        _end(str(error), 2)
-    except _FAILED as error:
-        _end(str(error), 1)
-    except (redis.exceptions.RedisError, sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
-        first = str(error).partition("\n")[0]
-        _end(f"expected the stack to be up, found: {first}. Fix: airlane status, airlane up", 1)
     except BrokenPipeError:
         # whoever read our output has had enough, as `airlane logs -f | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,8 +119,18 @@ def main() -> None:
             "Fix: is AIRLANE_HOME right, and yours?",
             2,
         )
+    except Exception as error:
+        kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+        for name in kinds & EXIT_CODES.keys():
+            _end(str(error), EXIT_CODES[name])
+        if not kinds & SERVER_ERRORS:
+            raise
+        first = str(error).partition("\n")[0]
+        _end(f"expected the stack to be up, found: {first}. Fix: airlane status, airlane up", 1)
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int) -> NoReturn:
+    from airlane.output import errors  # noqa: PLC0415
+
     errors.print(f"airlane: {message}", markup=False, soft_wrap=True)
     raise SystemExit(code)

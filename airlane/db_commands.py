@@ -8,9 +8,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from airlane.options import JsonFlag
 from airlane.output import console, print_json, seconds
-from airlane.stack_commands import JsonFlag, existing
 from deploy.local import statements
+from deploy.local.instance import existing
 from deploy.local.statements import Top
 
 #: Characters of a statement in the table; `--full` and JSON have all of it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +11,13 @@ import typer
 import yaml
 from rich.table import Table
 
-from airflow_config import live_workers, queues
+from airflow_config import queues
 from airflow_config.problems import expected_one_of
 from airflow_config.queues import Fleet
-from airlane.output import console, errors, print_json, seconds
-from airlane.reach import reach
-from airlane.stack_commands import JsonFlag
+from airlane.options import JsonFlag
+from airlane.output import console, errors, print_json
 from deploy.files import write_private
-from deploy.fleet import changes, notes, rendering, running, secrets, serving
+from deploy.fleet import changes, notes, rendering, secrets, serving
 from deploy.fleet import databases as fleet_databases
 from deploy.fleet import facts as fleet_facts
 from deploy.fleet import members as fleet_members
@@ -38,9 +36,6 @@ _GROUPS: dict[Role, str] = {
     "redis-events": "redis",
 }
 
-#: Seconds in which the broker answers.
-_TIMEOUT = 5.0
-
 PartName = Annotated[
     str, typer.Argument(metavar="PART", help=f"One of {', '.join(serving.PARTS)}.")
 ]
@@ -51,11 +46,10 @@ ClassName = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(render)
     app.command()(serve)
-    app.command()(workers)
     _group(app, "secrets", "The fleet's passwords and keys.", init)
-    _group(app, "fleet", "What a fleet's hosts are told and run.", facts, databases, members, part)
+    about = "What a fleet's hosts are told and run."
+    _group(app, "fleet", about, facts, render, databases, members, part)
 
 
 def _group(app: typer.Typer, name: str, about: str, *functions: Any) -> None:
@@ -135,7 +129,7 @@ def serve(
     """Become a part of this host, as its unit of systemd runs it."""
     host = here()
     serving.check_rendered(host, part)
-    fleet = _rendered(host, part)
+    fleet = serving.rendered_fleet(host, part)
     wanted = serving.program(host, fleet, part, class_name, os.environ)
     if show:
         print_json({"words": wanted.words, "environment": wanted.environment})
@@ -144,12 +138,6 @@ def serve(
     notes.write(found, serving.runtime_folder(os.environ))
     sys.stdout.flush()
     serving.become(wanted)
-
-
-def _rendered(host: Host, part: str) -> Fleet:
-    """Return the queue model that a part reads: the copy of its role, where it has one."""
-    copy = host.started_queues(serving.PARTS[part])
-    return queues.load(copy if copy.exists() else host.queues_file)
 
 
 def init(
@@ -255,9 +243,12 @@ def part(
     json: JsonFlag = False,
 ) -> None:
     """Say whether a part of this host does its work, and runs what it should; exit 1 if not."""
+    # it loads the clients of all servers
+    from deploy.fleet import running  # noqa: PLC0415
+
     host = here()
     serving.check_part(name)
-    found = running.state(host, _rendered(host, name), name, class_name)
+    found = running.state(host, serving.rendered_fleet(host, name), name, class_name)
     if json:
         # whoever reads it sees what is wrong: the question was answered
         print_json(found.to_json())
@@ -267,30 +258,3 @@ def part(
         console.print(f"to be restarted: {', '.join(found.stale)}")
     if found.stale or not found.ready:
         raise typer.Exit(1)
-
-
-def workers(
-    host: Annotated[str | None, typer.Option(help="Only those of this host.")] = None,
-    json: JsonFlag = False,
-) -> None:
-    """Show the workers that live, what each runs, and its release."""
-    with live_workers.connect(reach().broker, _TIMEOUT) as broker:
-        live = live_workers.read(broker)
-    found = [worker for worker in live if host is None or worker.host == host]
-    if json:
-        print_json([worker.model_dump(mode="json") for worker in found])
-        return
-    table = Table(box=None, padding=(0, 1))
-    for column in ("worker", "slots", "running", "longest", "queues", "release"):
-        table.add_column(column, no_wrap=True)
-    for worker in found:
-        table.add_row(
-            *(worker.name, str(worker.concurrency), str(worker.running)),
-            seconds(worker.longest_s if worker.running else None),
-            *(", ".join(worker.queues) or "none: off duty, or it stops", worker.release),
-        )
-    console.print(table)
-    releases = Counter(worker.release for worker in live)
-    if len(releases) > 1:
-        shown = ", ".join(f"{name} ({count})" for name, count in releases.most_common())
-        console.print(f"several releases: {shown}", markup=False)

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import redis
 import typer
 
+from airlane.options import JsonFlag
 from airlane.output import console, decision_line, errors, print_json
 from airlane.reach import reach
-from airlane.stack_commands import JsonFlag
 from intake import database, dead_letters, ledger, producer
 
 #: What is known of an event that is not decided.
@@ -42,6 +42,28 @@ def _events(address: str) -> Iterator[redis.Redis]:
         yield client
 
 
+def _send(client: redis.Redis, entity_ids: list[str], payload: object) -> dict[str, str]:
+    """Send sign-ups; return applicants by event id."""
+    sent: dict[str, str] = {}
+    for entity in entity_ids:
+        try:
+            sent[producer.signup(client, entity, payload=payload)] = entity
+        except redis.exceptions.OutOfMemoryError:
+            _say_full(f"{len(entity_ids)} sign-ups", len(sent))
+            raise typer.Exit(1) from None
+    return sent
+
+
+def _say_full(what: str, sent: int) -> None:
+    errors.print(
+        f"airlane: expected room for {what} in the stream, found the events server full after "
+        f"{sent} of them, which are not lost. It has room again once what waits is decided: "
+        "airlane status. Fix: try again later, or set a larger max_memory of events in the site "
+        "file",
+        soft_wrap=True,
+    )
+
+
 def signup(
     entity_ids: Annotated[
         list[str], typer.Argument(metavar="ENTITY...", help="Applicants: rows of the book, 1-1000.")
@@ -60,7 +82,7 @@ def signup(
         raise typer.BadParameter(f"expected JSON, found {payload!r}: {error}") from None
     with _events(reach().events) as client:
         after = producer.tail(client)
-        sent = {producer.signup(client, entity, payload=content): entity for entity in entity_ids}
+        sent = _send(client, entity_ids, content)
         missing = set(sent) if wait else set()
         if not wait:
             for event_id, entity in sent.items():
@@ -151,21 +173,31 @@ def replay(
     everything: Annotated[bool, typer.Option("--all", help="Replay every dead letter.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Send dead letters again: what had a run before gets a new event id, <id>.r2 and so on."""
+    """Send dead letters again: what had a run before gets a new event id, <id>.r2 and so on.
+
+    One that can't be sent is named, the others go on; exit 1 then.
+    """
     if bool(letter_ids) == everything:
         raise typer.BadParameter("expected ids of dead letters, or --all")
     with _events(reach().events) as client:
         ids = letter_ids or [letter.id for letter in dead_letters.letters(client)]
-        for letter_id in ids:
+        kept = 0
+        for done, letter_id in enumerate(ids):
             try:
                 event_id = dead_letters.replay(client, letter_id)
             except dead_letters.UnknownLetterError as error:
                 errors.print(f"airlane: {error}", markup=False, soft_wrap=True)
+                kept += 1
+                continue
+            except redis.exceptions.OutOfMemoryError:
+                _say_full(f"{len(ids)} events", done - kept)
                 raise typer.Exit(1) from None
             if json:
                 print_json({"id": letter_id, "event_id": event_id})
             else:
                 console.print(f"{letter_id} sent again as {event_id}", markup=False)
+    if kept:
+        raise typer.Exit(1)
 
 
 def _letter(client: redis.Redis, letter_id: str) -> dead_letters.DeadLetter:

@@ -19,6 +19,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def print_progress(line: str) -> None:
+    """Print a line of progress on long work."""
+    console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
 def seconds(value: float | None) -> str:
     """Show a duration as people read it."""
     if value is None:

@@ -1,40 +1,65 @@
-"""Commands about queues: what waits in them, and whether DAGs and queues.yaml fit together."""
+"""Commands about queues: what waits in them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from airflow_config import queues as queue_model
-from airflow_config.place import ROOT
-from airlane.output import console, errors, print_json, seconds
-from airlane.queue_state import queue_states
+from airlane import live_view
+from airlane.live_view import Seconds, WatchFlag
+from airlane.options import JsonFlag
+from airlane.output import seconds
 from airlane.reach import reach
-from airlane.stack_commands import JsonFlag
+
+if TYPE_CHECKING:
+    from airlane.queue_state import QueueState
+
+#: Share of the cases that a promise is for.
+PROMISED = 0.95
+#: Seconds in which the broker answers.
+_TIMEOUT = 5.0
+#: What a part of a promise counts, up to its limit.
+_CASES = {"end_to_end": "decided within", "task": "tasks within", "gap": "gaps within"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(queues)
-    app.command()(check)
 
 
-def queues(json: JsonFlag = False) -> None:
-    """Show what waits and runs in each queue, most urgent first."""
+def queues(every: Seconds = None, watch: WatchFlag = False, json: JsonFlag = False) -> None:
+    """Show what waits and runs in each queue, and what is kept of its promise."""
+    pause = live_view.interval(watch, every)
+    # they load the clients of the servers
+    from airflow_config import live_workers  # noqa: PLC0415
+    from airlane.queue_history import Historian  # noqa: PLC0415
+    from airlane.queue_state import queue_states  # noqa: PLC0415
+
     reached = reach()
-    with reached.airflow() as airflow:
-        found = queue_states(reached.fleet, reached.broker, airflow)
-    if json:
-        print_json([state.to_json() for state in found])
-        return
+    history = Historian(reached.fleet, reached.metadata_db, reached.app_db)
+    try:
+        with live_workers.connect(reached.broker, _TIMEOUT) as broker:
+            live_view.show(
+                lambda: queue_states(reached.fleet, broker, history.look()),
+                view,
+                lambda found: [state.to_json() for state in found],
+                every=pause,
+                json=json,
+            )
+    finally:
+        history.close()
+
+
+def view(found: list[QueueState]) -> RenderableType:
+    """Return the table that people see."""
     table = Table(box=None, padding=(0, 1))
     table.add_column("queue")
     columns = ("priority", "scheduled", "waiting", "oldest", "running", "slots", "workers")
-    for column in columns:
+    for column in (*columns, "in/min", "out/min"):
         table.add_column(column, justify="right")
     for state in found:
         table.add_row(
@@ -46,27 +71,19 @@ def queues(json: JsonFlag = False) -> None:
             str(state.running),
             f"{state.slots_used}/{state.slots_total}",
             str(state.workers),
+            f"{state.arrivals_per_minute:g}",
+            f"{state.completions_per_minute:g}",
         )
-    console.print(table)
+    return Group(table, *(_promise(state) for state in found if state.kept))
 
 
-def check(
-    dags: Annotated[Path, typer.Option(help="Folder of DAG files.")] = ROOT / "dags",
-    json: JsonFlag = False,
-) -> None:
-    """Check queues.yaml and every DAG against it; exit 1 when anything is wrong."""
-    from airflow_config import check as checks  # noqa: PLC0415 - loads Airflow
-
-    try:
-        problems = checks.check_dags(dags, queue_model.load())
-    except queue_model.QueuesError as error:
-        problems = checks.queue_problems(error)
-    if json:
-        print_json([asdict(problem) for problem in problems])
-    else:
-        for problem in problems:
-            errors.print(str(problem), markup=False, soft_wrap=True)
-        if not problems:
-            console.print("queues.yaml and all DAGs are in order.")
-    if problems:
-        raise typer.Exit(1)
+def _promise(state: QueueState) -> Text:
+    """Say what was kept of a queue's promise; red where it was less than promised."""
+    line = Text(f"{state.name}, last hour:")
+    for name, kept in (state.kept or {}).items():
+        limit = seconds((state.promise or {})[name])
+        share = kept["share"]
+        said = "none" if share is None else f"{kept['kept']} of {kept['count']} ({share:.1%})"
+        broken = share is not None and share < PROMISED
+        line.append(f"  {_CASES[name]} {limit}: {said}", style="red" if broken else "")
+    return line

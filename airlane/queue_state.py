@@ -1,18 +1,21 @@
-"""What waits and runs in each queue now: from Airflow's pools, Redis and the live workers."""
+"""What waits and runs in each queue now, and what is kept of its promise."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import redis
 
 from airflow_config import live_workers
+from airflow_config.queue_entries import Promise
 from airflow_config.queues import Fleet
-from airlane.airflow_client import AirflowClient
+from airlane.queue_history import History
+
+#: The parts of a promise, in the order of `queues.yaml`.
+PROMISES = ("end_to_end", "task", "gap")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class QueueState:
     unacked
         Messages that a worker has taken and not finished.
     oldest_s
-        Seconds since the oldest of the queued tasks was queued; None when none is.
+        Seconds since the longest waiting task was ready; None when none waits.
     scheduled
         Tasks that wait in Airflow for a slot of the pool, by priority.
     running
@@ -37,6 +40,12 @@ class QueueState:
         Of the queue's pool.
     workers
         Live workers that consume the queue.
+    arrivals_per_minute, completions_per_minute
+        Tasks that became ready, and tries that ended: means of the last five minutes.
+    promise
+        Seconds of `end_to_end`, `task` and `gap`; None where the queue promises nothing.
+    kept
+        What was kept of each of them in the last hour: `count`, `kept`, `share`.
     """
 
     name: str
@@ -49,47 +58,66 @@ class QueueState:
     slots_used: int
     slots_total: int
     workers: int
+    arrivals_per_minute: float
+    completions_per_minute: float
+    promise: dict[str, float] | None
+    kept: dict[str, dict[str, Any]] | None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `airlane queues --json` prints."""
         return asdict(self)
 
 
-def queue_states(fleet: Fleet, broker_url: str, client: AirflowClient) -> list[QueueState]:
-    """Return every queue, highest priority first."""
-    pools = client.pools()
-    with redis.Redis.from_url(broker_url) as broker:
-        unacked: Counter[str] = Counter()
-        for class_name in fleet.workers:
-            unacked += _unacked(broker, class_name)
-        live = live_workers.read(broker)
-        waiting = {name: int(broker.llen(name)) for name in fleet.queues}
+def queue_states(fleet: Fleet, broker: redis.Redis, lately: dict[str, History]) -> list[QueueState]:
+    """Return every queue, highest priority first.
+
+    Parameters
+    ----------
+    fleet
+        The queue model.
+    broker
+        A client of the broker.
+    lately
+        What `airlane.queue_history.Historian.look` saw.
+    """
+    unacked: Counter[str] = Counter()
+    for class_name in fleet.workers:
+        unacked += _unacked(broker, class_name)
+    live = live_workers.read(broker)
+    waiting = {name: int(broker.llen(name)) for name in fleet.queues}
     found = []
     for name, queue in fleet.queues.items():
-        pool = pools.get(name, {})
-        oldest = client.oldest_queued(name) if pool.get("queued_slots") else None
+        seen = lately[name]
         found.append(
             QueueState(
                 name=name,
                 priority=queue.priority,
                 waiting=waiting[name],
                 unacked=unacked[name],
-                oldest_s=_age(oldest),
-                scheduled=pool.get("scheduled_slots", 0),
-                running=pool.get("running_slots", 0),
-                slots_used=pool.get("occupied_slots", 0),
-                slots_total=pool.get("slots", 0),
+                oldest_s=seen.oldest_s,
+                scheduled=seen.scheduled,
+                running=seen.running,
+                slots_used=seen.queued + seen.running,
+                slots_total=seen.slots,
                 workers=sum(name in worker.queues for worker in live),
+                arrivals_per_minute=seen.arrivals_per_minute,
+                completions_per_minute=seen.completions_per_minute,
+                promise=_promise(queue.promise),
+                kept=_kept(seen) if queue.promise else None,
             )
         )
     return found
 
 
-def _age(moment: str | None) -> float | None:
-    if moment is None:
+def _promise(promise: Promise | None) -> dict[str, float] | None:
+    if promise is None:
         return None
-    since = datetime.fromisoformat(moment)
-    return round(max(0.0, (datetime.now(UTC) - since).total_seconds()), 3)
+    return {name: getattr(promise, name).total_seconds() for name in PROMISES}
+
+
+def _kept(seen: History) -> dict[str, dict[str, Any]]:
+    found = {name: getattr(seen, name) for name in PROMISES}
+    return {name: kept.to_json() for name, kept in found.items() if kept is not None}
 
 
 def _unacked(broker: redis.Redis, class_name: str) -> Counter[str]:

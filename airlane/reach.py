@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_config import queues
 from airflow_config.queues import Fleet
-from airlane.airflow_client import AirflowClient
-from airlane.stack_commands import existing
 from deploy.fleet import host as fleet_host
-from deploy.local.parts import started_fleet
+
+if TYPE_CHECKING:
+    from airlane.airflow_client import AirflowClient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +43,17 @@ class Reach:
 
     def airflow(self) -> AirflowClient:
         """Return a client of the API server."""
+        from airlane.airflow_client import AirflowClient  # noqa: PLC0415 - httpx is slow to load
+
         return AirflowClient(self.api_url, self.admin_password, ca_file=self.ca_file)
 
 
 def reach() -> Reach:
     """Return what is reached from here: of the fleet where this host is one of it."""
     if not fleet_host.is_one():
+        # of no use on a host of a fleet, and slow to load
+        from deploy.local.instance import existing, started_fleet  # noqa: PLC0415
+
         instance = existing()
         return Reach(
             fleet=started_fleet(instance),

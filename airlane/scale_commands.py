@@ -29,6 +29,10 @@ def scale(
     inventory: Annotated[
         Path, typer.Option("--inventory", "-i", envvar="ANSIBLE_INVENTORY", help="The fleet's.")
     ],
+    *,
+    hosts_in: Annotated[
+        str, typer.Option("--hosts-in", metavar="HOSTS", help="These join first; with commas.")
+    ] = "",
     hosts_out: Annotated[
         str, typer.Option("--hosts-out", metavar="HOSTS", help="These leave; with commas.")
     ] = "",
@@ -52,6 +56,7 @@ def scale(
         raise typer.Exit(2)
     words = [program, "-i", str(inventory.resolve()), "playbooks/scale.yml"]
     words += ["-e", f"class={class_name}", "-e", f"count={count}"]
+    words += ["-e", f"hosts_in={hosts_in}"] if hosts_in else []
     words += ["-e", f"hosts_out={hosts_out}"] if hosts_out else []
     words += ["--check"] if check else []
     sys.stdout.flush()

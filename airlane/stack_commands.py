@@ -1,4 +1,4 @@
-"""Commands about the stack as a whole: up, down, status, logs, env, worker, reset, redis."""
+"""Commands about the stack as a whole: up, down, logs, env, worker, reset, redis."""
 
 from __future__ import annotations
 
@@ -6,48 +6,38 @@ import os
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from airflow_config.place import ROOT
 from airflow_config.problems import nearest
 from airlane import redis_client
-from airlane.output import console, errors, print_json, seconds
+from airlane.output import console, errors, print_progress
 from dags.packs.model_store import ModelStoreError, NoModelError, promoted
 from deploy import flower_settings
 from deploy.local import leftovers, postgres, stack, valkey
 from deploy.local.caller import passed_on
-from deploy.local.instance import Instance, InstanceError, current, started
-from deploy.local.parts import parts, started_fleet, worker_environment, worker_words
-from deploy.local.status import Status
-from deploy.local.status import status as ask_status
+from deploy.local.instance import (
+    Instance,
+    InstanceError,
+    current,
+    existing,
+    started,
+    started_fleet,
+)
+from deploy.local.parts import parts, worker_environment, worker_words
 from workers import command as worker_command
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for function in (up, down, status, logs, env, worker, reset):
+    for function in (up, down, logs, env, worker, reset):
         app.command()(function)
     app.command(
         name="redis",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(redis)
-
-
-def existing() -> Instance:
-    """Return the instance, which must have been started before."""
-    instance = started()
-    if not instance.exists:
-        raise InstanceError(
-            f"expected an instance in {instance.folder}, found none. Fix: airlane up, or set "
-            "AIRLANE_HOME to the one you mean"
-        )
-    return instance
 
 
 def up(
@@ -60,7 +50,7 @@ def up(
 
     instance = current()
     try:
-        changed = stack.up(instance, _report)
+        changed = stack.up(instance, print_progress)
     except KeyboardInterrupt:
         errors.print(
             "airlane: interrupted. What was started runs: airlane up goes on with it, "
@@ -72,10 +62,6 @@ def up(
     if demo:
         demonstration.run(instance)
     show_doors(instance)
-
-
-def _report(line: str) -> None:
-    console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def show_doors(instance: Instance) -> None:
@@ -111,52 +97,8 @@ def down() -> None:
     if not instance.exists and not leftovers.find(instance.folder):
         console.print(f"Nothing to stop: no instance in {instance.folder}.", soft_wrap=True)
         return
-    stack.down(instance, _report)
+    stack.down(instance, print_progress)
     console.print("The stack is down.")
-
-
-def status(json: JsonFlag = False) -> None:
-    """Show every part of the stack; exit 1 when one is down."""
-    found = ask_status(existing())
-    if json:
-        print_json(found.to_json())
-    else:
-        _show_status(found)
-    if not found.healthy:
-        raise typer.Exit(1)
-
-
-def _show_status(found: Status) -> None:
-    table = Table(box=None, padding=(0, 1))
-    for column in ("part", "state", "pid", "restarts", "for", "address"):
-        table.add_column(column, no_wrap=True)
-    for part in found.parts:
-        colour = "green" if part.state == "running" else "red"
-        table.add_row(
-            part.name,
-            f"[{colour}]{part.state}[/]",
-            str(part.pid or "-"),
-            str(part.restarts),
-            _age(part.since),
-            part.url or "",
-        )
-    console.print(table)
-    for queue in found.unserved or ():
-        console.print(f"queue {queue}: no live worker consumes it, its tasks wait")
-    if found.healthy:
-        console.print("every part runs" if found.unserved else "healthy")
-    elif all(part.pid is None for part in found.parts):
-        console.print("stopped. Start it: make up, or .venv/bin/airlane up")
-    elif any(part.state == "unsupervised" for part in found.parts):
-        console.print("not healthy: nothing restarts these parts. Fix: airlane down, airlane up")
-    else:
-        console.print("not healthy: airlane logs PART shows why")
-
-
-def _age(since: str | None) -> str:
-    if since is None:
-        return "-"
-    return seconds((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
 
 
 def logs(
@@ -251,7 +193,7 @@ def reset(
         )
     if not yes:
         typer.confirm(f"Delete {instance.folder} with everything in it?", abort=True)
-    stack.reset(instance, _report)
+    stack.reset(instance, print_progress)
     console.print(f"Deleted {instance.folder}.")
 
 

@@ -59,24 +59,17 @@ def airlane_canary() -> None:
 
 def rehearse() -> str:
     """Let every pack look at one applicant, without a decision; say what was tried."""
-    from dags.packs import affordability, bank_data, fraud, model_store, strategy  # noqa: PLC0415
+    from dags.packs import decision, model_store  # noqa: PLC0415 - other workers have no packs
     from dags.packs.applicant import parse  # noqa: PLC0415
-    from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
 
     engine = database.engine(IntakeSettings().need("app_db_url"))
     first = applicants.ids(engine)[0]
     person = parse(applicants.get(engine, first))
     models = shared_models.refresh(engine, place.models_dir(), model_store.adopt)
     try:
-        learnt = model_store.promoted(models).info["reference"]
+        verdict = decision.decide(person, decision.in_use(models))
     except model_store.NoModelError:
         return "applicants can be read; no model is promoted yet"
-    verdict = strategy.decide(
-        score=score(person, models),
-        bank_data=bank_data.check(person, learnt["bank_data"]),
-        affordability=affordability.assess(person, learnt["affordability"]),
-        fraud=fraud.compare(person, learnt["fraud"]),
-    )
     return f"applicant {first}: {verdict['decision']}"
 
 

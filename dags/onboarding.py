@@ -13,17 +13,16 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk import TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
-from airflow_config import place
-from dags.packs import model_store
+from airflow_config import place, release
+from dags.packs import decision, fingerprint, model_store
 from dags.packs.affordability import assess
-from dags.packs.applicant import ApplicantError, parse
+from dags.packs.applicant import ApplicantError, parse, used
 from dags.packs.bank_data import check
 from dags.packs.fraud import compare
 from dags.packs.strategy import decide
@@ -40,6 +39,9 @@ REASON_LENGTH = 300
 
 #: The reason of a step that left none.
 _NO_WORD = "ended without a word (killed or out of memory), see its log"
+
+#: Beside the columns of the record: the versions that all steps of the run use.
+VERSIONS = "versions"
 
 #: Where people wait. Pool, weight, retries and time limits follow from this name.
 QUEUE = "onboarding"
@@ -82,14 +84,15 @@ def _engine() -> Any:
     return database.engine(IntakeSettings().need("app_db_url"))
 
 
-def _models() -> Path:
-    """Return this host's folder of models, with the one that is in use on all hosts."""
-    return shared_models.refresh(_engine(), place.models_dir(), model_store.adopt)
-
-
-def _learnt(pack: str) -> Any:
-    """Return what a pack learnt from the book, from the description of the promoted model."""
-    return model_store.promoted(_models()).info["reference"][pack]
+def _basis(record: Mapping[str, Any]) -> decision.Basis:
+    """Return the versions that the run's first step noted, brought to this host if need be."""
+    folder = place.models_dir()
+    if VERSIONS not in record:  # that step ran in a release that noted none
+        return decision.in_use(shared_models.refresh(_engine(), folder, model_store.adopt))
+    for one in record[VERSIONS].values():
+        name, sha256 = one["name"], one["sha256"]
+        shared_models.fetch(_engine(), folder, name, model_store.adopt, sha256=sha256)
+    return decision.of(folder, record[VERSIONS])
 
 
 def _event(dag_run: Any) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def _event(dag_run: Any) -> dict[str, Any]:
     return event
 
 
-def _record(dag_run: Any, **decision: Any) -> ledger.Decision:
+def _record(dag_run: Any, inputs: ledger.Inputs | None = None, **verdict: Any) -> ledger.Decision:
     """Write a decision into the ledger, and return the one that it holds: the first one stays."""
     event = _event(dag_run)
     ours = ledger.Decision(
@@ -112,9 +115,9 @@ def _record(dag_run: Any, **decision: Any) -> ledger.Decision:
         signed_up_at=events.signed_up_at(event),
         run_id=dag_run.run_id,
         event=event,
-        **decision,
+        **verdict,
     )
-    if ledger.record(_engine(), ours):
+    if ledger.record(_engine(), ours, inputs):
         log.info("recorded: %s, because %s", ours.decision, "; ".join(ours.reasons))
         return ours
     held = ledger.find(_engine(), event["event_id"])
@@ -137,8 +140,10 @@ def _record(dag_run: Any, **decision: Any) -> ledger.Decision:
 Decides about one sign-up: approve, decline, review, or `error` when a step failed for good.
 
 The listener starts a run for each event (conf `{"event": {...}}`). `skip_or_decide` ends the run
-when the ledger already has its event. Four packs look at the applicant at the same time,
-`strategy` weighs what they found, and `set_entity_done` writes ledger and outbox.
+when the ledger already has its event. `load_applicant` notes the versions that are in use, of the
+model and of fraud's distributions, for all steps after it. Four packs look at the applicant at the
+same time, `strategy` weighs what they found, and `set_entity_done` writes ledger and outbox, and
+what the decision was made from (`airlane replay`).
 
 When a step has failed for good, `set_entity_error` records `error` with that step's reason, so
 that the applicant gets an answer, and then fails itself, on purpose: it is the last step, and its
@@ -158,7 +163,7 @@ def onboarding() -> None:
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported
-    def load_applicant(dag_run: Any = None) -> dict[str, str | int]:
+    def load_applicant(dag_run: Any = None) -> dict[str, Any]:
         entity_id = _event(dag_run)["entity_id"]
         # Only the plain way to write a number is one's id: int() would read "1_0" as 10.
         if not re.fullmatch("[1-9][0-9]{0,8}", str(entity_id)):
@@ -167,29 +172,29 @@ def onboarding() -> None:
             )
         record = applicants.get(_engine(), int(entity_id))
         parse(record)  # what cannot be read fails here, once, and not in four packs
-        return record
+        return {**record, VERSIONS: _basis(record).versions}
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported
-    def bank_data(record: dict[str, str | int]) -> dict[str, Any]:
-        return {**check(parse(record), _learnt("bank_data"))}
+    def bank_data(record: dict[str, Any]) -> dict[str, Any]:
+        return {**check(parse(record), _basis(record).learnt("bank_data"))}
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported
-    def affordability(record: dict[str, str | int]) -> dict[str, Any]:
-        return {**assess(parse(record), _learnt("affordability"))}
+    def affordability(record: dict[str, Any]) -> dict[str, Any]:
+        return {**assess(parse(record), _basis(record).learnt("affordability"))}
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported
-    def fraud(record: dict[str, str | int]) -> dict[str, Any]:
-        return {**compare(parse(record), _learnt("fraud"))}
+    def fraud(record: dict[str, Any]) -> dict[str, Any]:
+        return {**compare(parse(record), _basis(record).learnt("fraud"))}
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported
-    def credit_score(record: dict[str, str | int]) -> dict[str, Any]:
-        from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
+    def credit_score(record: dict[str, Any]) -> dict[str, Any]:
+        from dags.packs.credit_score import score_with  # noqa: PLC0415 - scikit-learn: 2 s
 
-        return {**score(parse(record), _models())}
+        return {**score_with(_basis(record).model, parse(record))}
 
     @task(queue=QUEUE, multiple_outputs=False)
     @reported
@@ -200,8 +205,19 @@ def onboarding() -> None:
 
     @task(queue=QUEUE)
     @reported
-    def set_entity_done(verdict: dict[str, Any], dag_run: Any = None) -> str:
-        return _record(dag_run, **verdict).decision
+    def set_entity_done(
+        verdict: dict[str, Any], record: dict[str, Any], dag_run: Any = None
+    ) -> str:
+        inputs = None
+        if VERSIONS in record:
+            inputs = ledger.Inputs(
+                record=used(record),
+                versions=record[VERSIONS],
+                release=release.current(),
+                packs_sha256=fingerprint.PACKS,
+                scikit_learn=fingerprint.SCIKIT_LEARN,
+            )
+        return _record(dag_run, inputs, **verdict).decision
 
     # A step's failure goes down the line as `upstream_failed`, so the last step stands for all of
     # them; and an event that was decided before skips down the same line, this step included.
@@ -219,7 +235,8 @@ def onboarding() -> None:
             bank_data=bank_data(record),
             affordability=affordability(record),
             fraud=fraud(record),
-        )
+        ),
+        record,
     )
     done >> set_entity_error()
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from airflow_config import place
+from airflow_config import place, release
 from dags.packs import model_store
-from intake import applicants, database, shared_models
+from intake import applicants, database, model_registry, shared_models
 from intake.settings import IntakeSettings
 
 log = logging.getLogger(__name__)
@@ -41,31 +41,30 @@ def train_risk_model() -> None:
         engine = database.engine(IntakeSettings().need("app_db_url"))
         trained = training.train(applicants.labelled(engine))
         folder = place.models_dir()
-        content, info = model_store.packed(trained.model, trained.info)
+        description = {**trained.info, "release": release.current()}
+        content, info = model_store.packed(trained.model, description)
         # this folder may hold versions of before all hosts shared them
-        name = shared_models.add(engine, content, info, above=model_store.newest(folder))
+        name = model_registry.add(engine, content, info, above=model_store.newest(folder))
         stored = model_store.adopt(folder, name, content, info)
         metrics = stored.info["metrics"]
         log.info(
-            "%s: cross-validated AUC %.4f (+- %.4f over folds), Brier score %.4f "
+            "%s: cross-validated AUC %.4f (+- %.4f over folds), KS %.4f, Brier score %.4f "
             "(%.4f without a model), from %d applicants, %d of whom defaulted",
-            stored.name, metrics["auc"], metrics["auc_std"], metrics["brier"],
+            stored.name, metrics["auc"], metrics["auc_std"], metrics["ks"], metrics["brier"],
             metrics["brier_baseline"], stored.info["records"], stored.info["defaults"],
         )  # fmt: skip
         return {"version": stored.name, **metrics}
 
     @task(queue="batch", multiple_outputs=False)
-    def promote(trained: dict[str, Any]) -> dict[str, Any]:
-        # On whatever host this is: the version in use to compare with, and the new one.
-        engine = database.engine(IntakeSettings().need("app_db_url"))
-        folder = shared_models.refresh(engine, place.models_dir(), model_store.adopt, age=0)
-        shared_models.fetch(engine, folder, trained["version"], model_store.adopt)
-        promotion = model_store.promote(folder, trained["version"])
-        if promotion.promoted:
-            shared_models.promote(engine, trained["version"])
-        said = "promoted" if promotion.promoted else "NOT promoted"
-        log.info("%s: %s", said, promotion.reason)
-        return {"promoted": promotion.promoted, "reason": promotion.reason}
+    def promote(trained: dict[str, Any], dag_run: Any = None) -> dict[str, Any]:
+        return shared_models.promote_unless_worse(
+            database.engine(IntakeSettings().need("app_db_url")),
+            place.models_dir(),
+            trained["version"],
+            model_store.adopt,
+            model_store.promote,
+            by=f"{dag_run.dag_id} {dag_run.run_id}",
+        )
 
     promote(train())
 

@@ -22,7 +22,14 @@ def text(*, port: int, password: str, cookie: str, path: str = "") -> str:
     path
         Below which a proxy shows it, such as `flower`.
     """
-    settings: dict[str, object] = {
+    found = settings(port=port, password=password, cookie=cookie, path=path)
+    lines = [f"{name} = {value!r}" for name, value in found.items()]
+    return "# Written by airlane at each start.\n" + "\n".join(lines) + "\n"
+
+
+def settings(*, port: int, password: str, cookie: str, path: str = "") -> dict[str, object]:
+    """Return Flower's settings by name; see `text`."""
+    found: dict[str, object] = {
         "address": "127.0.0.1",
         "port": port,
         "basic_auth": [f"{USER}:{password}"],
@@ -30,9 +37,8 @@ def text(*, port: int, password: str, cookie: str, path: str = "") -> str:
         "read_only": True,
         "max_tasks": MAX_TASKS,
         "purge_offline_workers": 3600,
-        "tasks_columns": "name,args,state,received,started,runtime,worker,routing_key",
+        "tasks_columns": "name,args,routing_key,state,worker,received,runtime",
     }
     if path:
-        settings["url_prefix"] = path
-    lines = [f"{name} = {value!r}" for name, value in settings.items()]
-    return "# Written by airlane at each start.\n" + "\n".join(lines) + "\n"
+        found["url_prefix"] = path
+    return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
 
 import httpx
-from celery import Celery
-from kombu.exceptions import OperationalError
 
 from workers.command import node_name
 
@@ -17,6 +16,9 @@ from workers.command import node_name
 TIMEOUT = 3
 #: Seconds after which a relay without a sign of progress counts as stuck.
 RELAY_LATE = 30
+#: Probes run in threads, and celery (5.6) puts another module in its own place while it is loaded:
+#: a second thread that imports from it meanwhile finds nothing in the first one.
+_LOADING = threading.Lock()
 
 
 def api_server_answers(url: str) -> bool:
@@ -62,8 +64,23 @@ def flower_answers(url: str) -> bool:
     return answer.status_code == httpx.codes.OK
 
 
+def log_server_listens(address: str, port: int) -> bool:
+    """Say whether the server of task logs answers; it refuses whoever has no signed request."""
+    where = f"[{address}]" if ":" in address else address
+    try:
+        answer = httpx.get(f"http://{where}:{port}/log/", timeout=TIMEOUT, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR
+
+
 def worker_consumes(broker_url: str, part: str) -> bool:
     """Say whether a worker of this machine answers and consumes from its queues."""
+    # slow to load, and the other probes are asked of every host again and again
+    with _LOADING:
+        from celery import Celery  # noqa: PLC0415
+        from kombu.exceptions import OperationalError  # noqa: PLC0415
+
     node = node_name(part, socket.gethostname())
     with Celery(broker=broker_url, set_as_current=False) as app:
         inspect = app.control.inspect(destination=[node], timeout=TIMEOUT, limit=1)

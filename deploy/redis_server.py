@@ -25,13 +25,28 @@ class Tls:
     key: Path
 
 
-def acl_text(logins: Mapping[str, list[str]], passwords: Mapping[str, str]) -> str:
-    """Return the content of the file of logins, with hashes of the passwords only."""
+def acl_text(
+    logins: Mapping[str, list[str]],
+    passwords: Mapping[str, str],
+    former: Mapping[str, str] | None = None,
+) -> str:
+    """Return the content of the file of logins, with hashes of the passwords only.
+
+    Parameters
+    ----------
+    logins
+        Login -> its rules.
+    passwords
+        Login -> its password.
+    former
+        Login -> a password that is taken as well, while passwords are changed.
+    """
     lines = ["user default off"]
     for login, rules in logins.items():
-        digest = hashlib.sha256(passwords[login].encode()).hexdigest()
-        # the password last: a rule `reset` would drop it
-        lines.append(f"user {login} {' '.join(rules)} on #{digest}")
+        taken = dict.fromkeys([passwords[login], (former or {}).get(login, passwords[login])])
+        digests = [f"#{hashlib.sha256(password.encode()).hexdigest()}" for password in taken]
+        # the passwords last: a rule `reset` would drop them
+        lines.append(f"user {login} {' '.join(rules)} on {' '.join(digests)}")
     return "\n".join(lines) + "\n"
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
 
+from intake import locks
+from intake.locks import Lock
+
 _MIGRATIONS = Path(__file__).with_name("migrations")
 #: Seconds to wait for a connection.
 _CONNECT = 10
-#: Two `migrate` at a time wait for each other under this advisory lock.
-_MIGRATE_LOCK = 7_002_001
 
 #: What each login may do, besides logging in.
 GRANTS: dict[str, tuple[str, ...]] = {
@@ -18,7 +19,9 @@ GRANTS: dict[str, tuple[str, ...]] = {
         "SELECT ON applicants",
         "SELECT, INSERT ON ledger, outbox",
         # nobody but the owner changes or deletes a version: what decided stays to be seen
-        "SELECT, INSERT ON models, model_promotions",
+        "SELECT, INSERT ON models, model_promotions, fraud_distributions, fraud_promotions",
+        # nobody else reads the records of applicants here
+        "SELECT, INSERT ON decision_inputs",
     ),
     # the listener, which answers for runs that cannot do it any more
     "airlane_intake": ("SELECT, INSERT ON ledger, outbox",),
@@ -56,7 +59,7 @@ def migrate(owner_url: str) -> list[str]:
     owner = engine(owner_url)
     try:
         with owner.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATE_LOCK})
+            locks.take(connection, Lock.MIGRATE)
             config.attributes["connection"] = connection
             before = MigrationContext.configure(connection).get_current_revision()
             command.upgrade(config, "head")

@@ -4,8 +4,8 @@ Keys
 ----
 `signups` (stream)
     Sign-up events, written by producers. Fields: `event_id`, `entity_id`, `at`, optional
-    `payload`. The entry's own id gives the time of receipt. Trimmed by the relay by age, only
-    behind what is acknowledged and decided.
+    `payload`. The entry's own id gives the time of receipt. Trimmed by the relay by age, or when
+    the server is nearly full, only behind what is acknowledged and decided.
 `signups` group `intake`
     The consumer group of the listener: what lies in its pending list has no DagRun yet, or its
     dead letter is not written yet. One consumer per triggerer process.
@@ -83,6 +83,7 @@ EVENTS_ACL: dict[str, list[str]] = {
         f"%RW~{SIGNUPS}",
         f"%RW~{BURIED}",
         "+exists",
+        "+info",
         "+xadd",
         "+xrange",
         "+xinfo|stream",

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import Engine, Row, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from intake.tables import LedgerRow, OutboxRow
+from intake.tables import DecisionInputs, LedgerRow, OutboxRow
 
 #: Channel on which a commit of new outbox rows wakes the relay.
 CHANNEL = "airlane_outbox"
@@ -74,8 +74,29 @@ class Decision:
         }
 
 
-def record(engine: Engine, decision: Decision) -> bool:
-    """Write a decision and its outbox row in one transaction.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a decision was made from: with it, the same decision can be made again.
+
+    Parameters
+    ----------
+    record
+        The applicant's record as the packs read it.
+    versions
+        Kind -> name and SHA-256 of the version that was used.
+    release, packs_sha256, scikit_learn
+        Of airlane, of the sources of the packs that decide, of scikit-learn.
+    """
+
+    record: Mapping[str, Any]
+    versions: Mapping[str, Mapping[str, str]]
+    release: str
+    packs_sha256: str
+    scikit_learn: str
+
+
+def record(engine: Engine, decision: Decision, inputs: Inputs | None = None) -> bool:
+    """Write a decision, its outbox row and what it was made from in one transaction.
 
     Returns
     -------
@@ -96,6 +117,9 @@ def record(engine: Engine, decision: Decision) -> bool:
         if new is None:
             return False
         connection.execute(insert(OutboxRow).values(event_id=decision.event_id))
+        if inputs is not None:
+            made_from = {**asdict(inputs), "event_id": decision.event_id}
+            connection.execute(insert(DecisionInputs).values(made_from))
         # Delivered with the commit.
         connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
     return True
@@ -108,6 +132,17 @@ def find(engine: Engine, event_id: str) -> Decision | None:
             select(LedgerRow.__table__).where(LedgerRow.event_id == event_id)
         ).one_or_none()
     return None if row is None else from_row(row)
+
+
+def inputs(engine: Engine, event_id: str) -> Inputs | None:
+    """Return what the decision about an event was made from, None when that was not kept."""
+    names = list(cast("Any", Inputs).__dataclass_fields__)
+    columns = [DecisionInputs.__table__.c[name] for name in names]
+    with engine.connect() as connection:
+        row = connection.execute(
+            select(*columns).where(DecisionInputs.event_id == event_id)
+        ).one_or_none()
+    return None if row is None else Inputs(**row._asdict())
 
 
 def decided(engine: Engine, event_ids: Sequence[str]) -> set[str]:

@@ -30,19 +30,18 @@ from typing import Any, cast
 
 from redis import Redis
 from redis.exceptions import ResponseError
-from sqlalchemy import Connection, Engine, and_, func, select, text, update
+from sqlalchemy import Engine, and_, func, select, update
 from sqlalchemy.orm import aliased
 
-from intake import keys, scripts
+from intake import keys, locks, scripts
 from intake.ledger import Decision, from_row
+from intake.locks import Lock
 from intake.tables import LedgerRow, OutboxRow
 
 logger = logging.getLogger(__name__)
 
 #: Rows per pass: a script call blocks the events server for about 10 us for each.
 _BATCH = 200
-#: Advisory lock of step 1.
-_ASSIGN_LOCK = 7_002_002
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Publisher:
         """Give new rows their positions."""
         with self._engine.begin() as connection:
             if connection.scalar(_new().exists().select()):
-                _lock(connection)
+                locks.take(connection, Lock.ASSIGN)
                 highest = connection.scalar(select(func.max(OutboxRow.position))) or 0
                 fresh = aliased(_new().limit(_BATCH).subquery())
                 connection.execute(
@@ -166,7 +165,7 @@ class Publisher:
             )
             if (marked or 0) <= self.last_id():
                 return 0
-            _lock(connection)
+            locks.take(connection, Lock.ASSIGN)
             lost = connection.execute(
                 update(OutboxRow)
                 .where(OutboxRow.position > self.last_id(), OutboxRow.published_at.is_not(None))
@@ -194,10 +193,6 @@ def connect(url: str) -> Redis:
 def _new() -> Any:
     number = func.row_number().over(order_by=OutboxRow.id).label("number")
     return select(OutboxRow.id, number).where(OutboxRow.position.is_(None)).order_by(OutboxRow.id)
-
-
-def _lock(connection: Connection) -> None:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ASSIGN_LOCK})
 
 
 def _entry(decision: Decision) -> list[str]:

@@ -27,7 +27,7 @@ from intake.backoff import delay
 from intake.database import engine as make_engine
 from intake.ledger import CHANNEL
 from intake.outbox import Publisher, connect
-from intake.retention import trim_decisions, trim_signups
+from intake.retention import is_nearly_full, trim_decisions, trim_signups
 from intake.settings import IntakeSettings, MissingSettingError
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Relay:
         self._heartbeat = heartbeat
         self._poll = poll
         self._stop = threading.Event()
-        self._ready = False
+        self._ready = self._is_full = False
         self._failures = 0
         self._healed = self._trimmed = float("-inf")
 
@@ -107,6 +107,7 @@ class Relay:
         now = time.monotonic()
         if now - self._healed >= _HEAL_EVERY:
             self._publisher.heal()
+            self._look_for_room()
             self._healed = now
         while self._publisher.publish() and not self._stop.is_set():
             self._beat()
@@ -116,6 +117,21 @@ class Relay:
             self._trimmed = now
         self._failures = 0
         self._beat()
+
+    def _look_for_room(self) -> None:
+        """Have sign-ups leave before their age when the events server is nearly full.
+
+        Decisions stay: whoever awaits them may not have read them yet.
+        """
+        full = is_nearly_full(self._client)
+        if full and not self._is_full:
+            logger.warning(
+                "the events server is nearly full: sign-ups leave as soon as they are decided. "
+                "Fix: a larger max_memory of events in the site file, or fewer stream_days"
+            )
+        self._is_full = full
+        if full:
+            trim_signups(self._engine, self._client, timedelta(0))
 
     def _beat(self) -> None:
         if self._heartbeat is not None:

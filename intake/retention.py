@@ -21,6 +21,9 @@ _PAGE = 100
 
 _Id = tuple[int, int]
 
+#: Share of the events server's memory at which sign-ups leave before their age.
+_NEARLY_FULL = 0.8
+
 
 def trim_decisions(engine: Engine, client: Redis, keep: timedelta) -> None:
     """Remove published decisions older than `keep` from the outbox, then from the stream.
@@ -40,6 +43,13 @@ def trim_decisions(engine: Engine, client: Redis, keep: timedelta) -> None:
         first = connection.scalar(select(func.min(OutboxRow.position)))
     if first is not None:
         client.xtrim(keys.DECISIONS, minid=f"{first}-0", approximate=False)
+
+
+def is_nearly_full(client: Redis) -> bool:
+    """Say whether the events server has a bound for its data and is near to it."""
+    found = client.info("memory")
+    bound = int(found["maxmemory"])
+    return bound > 0 and int(found["used_memory"]) >= bound * _NEARLY_FULL
 
 
 def trim_signups(engine: Engine, client: Redis, keep: timedelta) -> None:

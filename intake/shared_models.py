@@ -1,12 +1,12 @@
-"""The risk models of all hosts: the database `app` holds them, each host's folder is a copy.
+"""Each host's copy of the versions in use, of the risk model and of fraud's distributions.
 
-A model is trained on one host and used on others. The record is two tables (`intake.tables`):
-every version with its file, description and SHA-256, and a row for each time that one was put to
-use; rows are only ever added. The copy has the form of `dags.packs.model_store`, which knows
-nothing of the platform: its `adopt` is handed in here.
+What is made on one host is used on others. The record is in the database `app`
+(`intake.model_registry`). The copy has the form of `dags.packs.model_store`, which knows nothing of
+the platform: its functions are handed in here.
 
-A host asks which version is in use at most every `AGE` seconds, not at each task: urgent steps
-must not open a connection for it, and go on with the copy while the database is away.
+A host asks which versions are in use at most every `AGE` seconds, not at each task: urgent steps
+must not open a connection for it, and go on with the copy while the database is away. That is also
+how long a promotion or a rollback takes to reach running workers; nothing is restarted for it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,24 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, RowMapping, func, insert, select, text
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import OperationalError
 
-from intake.tables import ModelPromotion, ModelRow
+from intake import model_registry
+from intake.model_registry import TABLES
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which a host's answer to "which version is in use" holds.
+#: Seconds for which a host's answer to "which versions are in use" holds.
 AGE = 10.0
-#: Two trainings at a time get their numbers one after the other under this advisory lock.
-_NUMBER_LOCK = 7_002_002
 #: Touched in the folder when the database was asked.
 _ASKED = ".asked"
-
-_NAMED = select(ModelRow.number, ModelRow.sha256)
-_WHOLE = select(ModelRow.number, ModelRow.sha256, ModelRow.info, ModelRow.content)
+#: What nothing can be decided without; of other kinds there may be none in use.
+_NEEDED = "risk"
 
 
 class Adopt(Protocol):
@@ -45,51 +43,91 @@ class Adopt(Protocol):
         """Write it, and have it in use from now on if it is so."""
 
 
-def add(engine: Engine, content: bytes, info: Mapping[str, Any], *, above: int = 0) -> str:
-    """Store a version for all hosts and return its name; it is not used until it is promoted.
+class Verdict(Protocol):
+    """Whether a version may be put to use: `dags.packs.model_store.Promotion`."""
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it may."""
+
+    @property
+    def reason(self) -> str:
+        """Why (not)."""
+
+
+def promote_unless_worse(
+    engine: Engine,
+    folder: Path,
+    name: str,
+    adopt: Adopt,
+    judge: Callable[[Path, str], Verdict],
+    *,
+    by: str,
+) -> dict[str, Any]:
+    """Put a new version to use on all hosts, unless it is worse than the one in use there.
 
     Parameters
     ----------
-    engine
-        Of the database `app`.
-    content, info
-        Its file and description (`dags.packs.model_store.packed`).
-    above
-        The number must be higher: a folder may hold versions of before there was a record.
+    engine, folder, adopt
+        See `refresh`.
+    name
+        The new version.
+    judge
+        `dags.packs.model_store.promote`.
+    by
+        Who does it, for the record.
+
+    Returns
+    -------
+    dict
+        `promoted` and `reason`.
     """
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _NUMBER_LOCK})
-        newest = connection.scalar(select(func.max(ModelRow.number))) or 0
-        number = max(newest, above) + 1
-        connection.execute(
-            insert(ModelRow).values(
-                number=number, info=dict(info), sha256=info["sha256"], content=content
-            )
-        )
-    return _name(number)
+    refresh(engine, folder, adopt, age=0)  # the one in use, to compare with
+    fetch(engine, folder, name, adopt)
+    verdict = judge(folder, name)
+    if verdict.promoted:
+        model_registry.promote(engine, name, by=by, reason=verdict.reason)
+    said = "promoted" if verdict.promoted else "NOT promoted"
+    log.info("%s: %s", said, verdict.reason)
+    return {"promoted": verdict.promoted, "reason": verdict.reason}
 
 
-def promote(engine: Engine, name: str) -> None:
-    """Put a version to use on all hosts."""
-    with engine.begin() as connection:
-        connection.execute(insert(ModelPromotion).values(number=_number(name)))
+def fetch(
+    engine: Engine, folder: Path, name: str, adopt: Adopt, *, sha256: str | None = None
+) -> None:
+    """Bring a version into the folder, unless it is there.
 
+    Parameters
+    ----------
+    engine, folder, adopt
+        See `refresh`.
+    name
+        Which version.
+    sha256
+        What its content must be; with it, the database is asked only when the folder has not this.
 
-def fetch(engine: Engine, folder: Path, name: str, adopt: Adopt) -> None:
-    """Bring a version into the folder, unless it is there."""
+    Raises
+    ------
+    intake.model_registry.UnknownVersionError
+        When the record has none of this name, or another one.
+    """
+    if sha256 is not None and _hash(folder, name) == sha256:
+        return
+    kind, number = model_registry.split(name)
     with engine.connect() as connection:
-        chosen = ModelRow.number == _number(name)
-        row = connection.execute(_NAMED.where(chosen)).mappings().first()
-        if row is None:
-            raise LookupError(
-                f"expected {name} in the table models, found none: run the DAG train_risk_model"
+        row = _row(connection, kind, number)
+        if row is None or (sha256 is not None and row.sha256 != sha256):
+            table = TABLES[kind][0].__tablename__
+            found = "none" if row is None else f"another one, of SHA-256 {row.sha256}"
+            raise model_registry.UnknownVersionError(
+                f"expected {name} in the table {table}, found {found}. Fix: airlane model list"
             )
-        if not _has(folder, row):
-            _take(folder, connection.execute(_WHOLE.where(chosen)).mappings().one(), adopt)
+        if _hash(folder, name) != row.sha256:
+            _take(folder, connection, name, adopt)
 
 
 def refresh(engine: Engine, folder: Path, adopt: Adopt, *, age: float = AGE) -> Path:
-    """Bring the version in use into the folder, and return the folder.
+    """Bring the versions in use into the folder, and return the folder.
 
     Parameters
     ----------
@@ -102,12 +140,14 @@ def refresh(engine: Engine, folder: Path, adopt: Adopt, *, age: float = AGE) -> 
     age
         Seconds for which the last answer holds.
     """
-    used = _used(folder)
+    used = _used(folder, _NEEDED)
     asked = folder / _ASKED
     if used is not None and _younger(asked, age):
         return folder
     try:
-        _ask(engine, folder, adopt)
+        with engine.connect() as connection:
+            for kind in TABLES:
+                _follow(connection, folder, kind, adopt)
     except OperationalError as error:
         if used is None:
             raise
@@ -119,31 +159,45 @@ def refresh(engine: Engine, folder: Path, adopt: Adopt, *, age: float = AGE) -> 
     return folder
 
 
-def _ask(engine: Engine, folder: Path, adopt: Adopt) -> None:
-    newest = select(ModelPromotion.number).order_by(ModelPromotion.id.desc()).limit(1)
-    chosen = ModelRow.number == newest.scalar_subquery()
-    with engine.connect() as connection:
-        row = connection.execute(_NAMED.where(chosen)).mappings().first()
-        # none: what the folder has of before there was a record stays in use
-        if row is None or (_used(folder) == _name(row["number"]) and _has(folder, row)):
-            return
-        whole = connection.execute(_WHOLE.where(chosen)).mappings().one()
-    _take(folder, whole, adopt, in_use=True)
+def _follow(connection: Connection, folder: Path, kind: str, adopt: Adopt) -> None:
+    """Bring the version in use of one kind, unless it is there and in use."""
+    _, promoted = TABLES[kind]
+    newest = select(promoted.number).order_by(promoted.id.desc()).limit(1)
+    number = connection.scalar(newest)
+    # none: what the folder has of before there was a record stays in use
+    if number is None:
+        return
+    name = f"{kind}-{number}"
+    row = _row(connection, kind, number)
+    if row is not None and (_used(folder, kind) != name or _hash(folder, name) != row.sha256):
+        _take(folder, connection, name, adopt, in_use=True)
 
 
-def _take(folder: Path, row: RowMapping, adopt: Adopt, *, in_use: bool = False) -> None:
-    info = {**row["info"], "sha256": row["sha256"]}
-    adopt(folder, _name(row["number"]), row["content"], info, in_use=in_use)
-    log.info("%s is here now%s", _name(row["number"]), ", and in use" if in_use else "")
+def _row(connection: Connection, kind: str, number: int) -> Any:
+    table, _ = TABLES[kind]
+    return connection.execute(select(table.sha256).where(table.number == number)).first()
 
 
-def _has(folder: Path, row: RowMapping) -> bool:
-    """Tell whether the folder has this very version, by its hash: a record may be made anew."""
-    return bool(_read(folder / f"{_name(row['number'])}.json").get("sha256") == row["sha256"])
+def _take(
+    folder: Path, connection: Connection, name: str, adopt: Adopt, *, in_use: bool = False
+) -> None:
+    kind, number = model_registry.split(name)
+    table, _ = TABLES[kind]
+    query = select(table.sha256, table.info, table.content).where(table.number == number)
+    row = connection.execute(query).one()
+    adopt(folder, name, row.content, {**row.info, "sha256": row.sha256}, in_use=in_use)
+    log.info("%s is here now%s", name, ", and in use" if in_use else "")
 
 
-def _used(folder: Path) -> str | None:
-    return _read(folder / "promoted.json").get("version")
+def _hash(folder: Path, name: str) -> str | None:
+    """Return the SHA-256 of the version that the folder has: a record may be made anew."""
+    return _read(folder / f"{name}.json").get("sha256")
+
+
+def _used(folder: Path, kind: str) -> str | None:
+    # as `dags.packs.model_kinds` calls them
+    pointer = "promoted.json" if kind == "risk" else f"promoted-{kind}.json"
+    return _read(folder / pointer).get("version")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -159,11 +213,3 @@ def _younger(file: Path, age: float) -> bool:
         return 0 <= time.time() - file.stat().st_mtime < age
     except FileNotFoundError:
         return False
-
-
-def _name(number: int) -> str:
-    return f"risk-{number}"
-
-
-def _number(name: str) -> int:
-    return int(name.removeprefix("risk-"))

@@ -61,6 +61,15 @@ class SignupReader:
     async def ensure_group(self) -> None:
         """Create the group, at the stream's beginning, unless it is there."""
         try:
+            # a server that is full refuses to create it, also when it is there
+            await self._client.xinfo_consumers(keys.SIGNUPS, keys.GROUP)
+        except ResponseError as error:
+            if not any(word in str(error) for word in ("NOGROUP", "no such key")):
+                raise
+            await self._create_group()
+
+    async def _create_group(self) -> None:
+        try:
             await self._client.xgroup_create(keys.SIGNUPS, keys.GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):

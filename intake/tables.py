@@ -77,26 +77,76 @@ class OutboxRow(Base):
     published_at: Mapped[datetime | None]
 
 
-class ModelRow(Base):
-    """A version of the risk model, `risk-NUMBER`; never changed."""
-
-    __tablename__ = "models"
+class _Version:
+    """A version of something that all hosts share; rows are never changed."""
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    #: Its description: metrics, references of the packs.
+    #: Its description: metrics, what it was made from, references of the packs.
     info: Mapped[dict[str, Any]]
     #: Of the content, in hexadecimal.
     sha256: Mapped[str]
-    #: The .joblib file.
+    #: Its file, as `dags.packs.model_kinds` writes it.
     content: Mapped[bytes]
     stored_at: Mapped[datetime]
 
 
-class ModelPromotion(Base):
-    """A version that was put to use; the newest row names the one that is."""
+class _Promotion:
+    """A version that was put to use; the newest row names the one that is. Rows are only added.
+
+    `action`: `promote` = put on top of what was in use; `rollback` = taken off again, so `number`
+    is the one below it.
+    """
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    promoted_at: Mapped[datetime]
+    action: Mapped[str]
+    #: A person's login and host, or a DAG's run; empty from releases that did not note it.
+    promoted_by: Mapped[str]
+    reason: Mapped[str]
+
+
+class ModelRow(_Version, Base):
+    """A version of the risk model, `risk-NUMBER`."""
+
+    __tablename__ = "models"
+
+
+class ModelPromotion(_Promotion, Base):
+    """A risk model that was put to use."""
 
     __tablename__ = "model_promotions"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     number: Mapped[int] = mapped_column(ForeignKey("models.number"))
-    promoted_at: Mapped[datetime]
+
+
+class DistributionsRow(_Version, Base):
+    """A version of fraud's distributions, `fraud-NUMBER`."""
+
+    __tablename__ = "fraud_distributions"
+
+
+class DistributionsPromotion(_Promotion, Base):
+    """Distributions that were put to use."""
+
+    __tablename__ = "fraud_promotions"
+
+    number: Mapped[int] = mapped_column(ForeignKey("fraud_distributions.number"))
+
+
+class DecisionInputs(Base):
+    """What a decision was made from, to make it again; written with its ledger row.
+
+    A table of its own: whoever lists or publishes decisions has no business with the records.
+    """
+
+    __tablename__ = "decision_inputs"
+
+    event_id: Mapped[str] = mapped_column(ForeignKey("ledger.event_id"), primary_key=True)
+    #: The applicant's record as the packs read it.
+    record: Mapped[dict[str, Any]]
+    #: Kind -> name and SHA-256 of the version that was used (`dags.packs.decision.Versions`).
+    versions: Mapped[dict[str, Any]]
+    #: Of airlane, of the packs' sources, of scikit-learn.
+    release: Mapped[str]
+    packs_sha256: Mapped[str]
+    scikit_learn: Mapped[str]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 # Importing Airflow makes folders below its home; before anything imports it, and never the user's.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airlane-tests-")
 
+import hypothesis
 import pytest
 import redis
 
@@ -17,6 +18,10 @@ from deploy.local import postgres as pg
 from deploy.local import valkey
 from deploy.local.ports import free_port
 from tests.servers import PASSWORD, PostgresServer, serving
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("airlane", deadline=None)
+hypothesis.settings.load_profile("airlane")
 
 
 @pytest.fixture(scope="session", autouse=True)

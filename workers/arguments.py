@@ -8,12 +8,15 @@ logs). Before a message is published its description is replaced.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from celery.signals import before_task_publish
 
 #: What is said of a message that is not understood.
 UNKNOWN = "(unknown workload)"
+
+_DESCRIPTION = re.compile(r"\((?:[\w.-]+ run=[^\"{}]+ try=\d+|[A-Za-z_]\w*)\)")
 
 
 def describe(workload: object) -> str:
@@ -47,6 +50,11 @@ def describe(workload: object) -> str:
             return f"({kind})"
         case _:
             return UNKNOWN
+
+
+def told(text: object) -> str:
+    """Return a description as `describe` makes it; anything else may hold a token."""
+    return text if isinstance(text, str) and _DESCRIPTION.fullmatch(text) else UNKNOWN
 
 
 def describe_before_publish(body: Any = None, headers: Any = None, **_: Any) -> None:

@@ -16,14 +16,12 @@ import socket
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from celery.signals import task_postrun
-
 log = logging.getLogger(__name__)
 
 #: Names the outbox; without it nothing is handed over.
 VARIABLE = "AIRLANE_LOG_OUTBOX"
-#: For the owner and the group, to which who ships them belongs.
-_MODE = 0o770
+#: Of what is made in the outbox: its group, which the folder hands down, is who ships it.
+_UMASK = 0o007
 
 
 def name_in_outbox(relative: PurePosixPath, host: str, number: int) -> PurePosixPath:
@@ -66,7 +64,7 @@ def hand_over(relative: PurePosixPath, logs: Path, outbox: Path, host: str) -> i
     for target in sorted(outbox.iterdir()):
         link = target / name_in_outbox(relative, host, source.stat().st_ino)
         for last in (False, False, True):
-            link.parent.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
             try:
                 link.hardlink_to(source)
             except FileExistsError:
@@ -82,10 +80,17 @@ def hand_over(relative: PurePosixPath, logs: Path, outbox: Path, host: str) -> i
 
 
 def connect() -> None:
-    """Have the logs of this process's tasks handed over, where there is an outbox."""
+    """Have the logs of this process's tasks handed over, where there is an outbox.
+
+    Its group may write then to what this process makes: who ships a log removes it and its folder.
+    """
     outbox = os.environ.get(VARIABLE)
     if not outbox:
         return
+    os.umask(_UMASK)
+    # in workers alone: programs that only name the variable or a log do without Celery
+    from celery.signals import task_postrun  # noqa: PLC0415
+
     host = socket.gethostname()
 
     def hand_over_log(args: Any = None, **_: object) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable
 
 from celery.signals import import_modules, worker_process_init, worker_ready
 
-from airflow_config.queues import Fleet
 from workers import huge_pages
 
 log = logging.getLogger(__name__)
@@ -45,16 +44,6 @@ ALWAYS = (
     "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",
 )
-
-
-def wanted(fleet: Fleet, class_name: str) -> tuple[str, ...]:
-    """Return what a class preloads: its own modules, and those of the queues that it serves.
-
-    Lent capacity must start urgent work as warm as the work's own class does.
-    """
-    served = fleet.consumes(class_name)
-    classes = [worker for worker in fleet.workers.values() if worker.home in served]
-    return tuple(dict.fromkeys(name for worker in classes for name in worker.preload))
 
 
 def import_all(names: Iterable[str]) -> list[str]:

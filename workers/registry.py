@@ -13,14 +13,22 @@ import socket
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import redis
-from celery.signals import heartbeat_sent, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    heartbeat_sent,
+    task_received,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from airflow_config import canary, live_workers
-from airflow_config.live_workers import LiveWorker
+from airflow_config.live_workers import LiveWorker, RunningTask
+from workers import arguments
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +55,13 @@ class Registration:
         self._stopping = False
         self._ended = threading.Event()
         self._reached = True
+        self._taken_at: datetime | None = None
 
     def connect(self) -> None:
         """Have Celery's signals keep the entry."""
         worker_ready.connect(self._ready, weak=False)
         heartbeat_sent.connect(self._beat, weak=False)
+        task_received.connect(self._take, weak=False)
         worker_shutting_down.connect(self._stop, weak=False)
         worker_shutdown.connect(self._end, weak=False)
 
@@ -59,6 +69,9 @@ class Registration:
         self._consumer = sender
         self._client = live_workers.connect(sender.app.conf.broker_url, TIMEOUT)
         self._write()
+
+    def _take(self, **_: object) -> None:
+        self._taken_at = datetime.now(UTC)
 
     def _beat(self, **_: object) -> None:
         if self._consumer is not None and not self._stopping:
@@ -112,6 +125,8 @@ class Registration:
             running=len(taken),
             longest_s=_longest(taken),
             release=self._release,
+            tasks=tuple(map(_told, taken)),
+            taken_at=self._taken_at,
         )
 
 
@@ -119,6 +134,16 @@ def _held(taken: list[Any], besides: tuple[str, ...]) -> dict[str, int]:
     """Count the tasks that run, by queue, of queues other than these."""
     found = Counter(request.delivery_info.get("routing_key") for request in taken)
     return {name: count for name, count in found.items() if name and name not in besides}
+
+
+def _told(request: Any) -> RunningTask:
+    """Tell of a task that runs, by the description that its message came with."""
+    start = request.time_start
+    return RunningTask(
+        task=arguments.told(request.argsrepr),
+        queue=request.delivery_info.get("routing_key") or "",
+        since=datetime.fromtimestamp(start, UTC) if start else None,
+    )
 
 
 def _longest(taken: list[Any]) -> float:

@@ -1,4 +1,4 @@
-"""A worker's view of a message that it holds, as `inspect` and Flower's pages ask for it."""
+"""A worker's view of a message that it holds, as `inspect`, events and Flower's pages show it."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ class DescribedRequest(Request):
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: ARG002 - Celery's signature
         """Return what `inspect` shows of this request."""
         return super().info(safe=True)
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Send an event about this request; that of its start tells the queue.
+
+        By default only `task-sent` does, which would show the arguments (`celery_settings`).
+        """
+        if type == "task-started":
+            fields["routing_key"] = self.delivery_info.get("routing_key")
+        super().send_event(type, **fields)

@@ -22,7 +22,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from airflow_config.queues import Fleet, WorkerClass
+from airflow_config.queue_entries import WorkerClass
+from airflow_config.queues import Fleet
 from workers.scaling_demand import QueueLoad, demand
 from workers.scaling_hosts import HostLoad, Watch, watched
 from workers.scaling_rules import Rules

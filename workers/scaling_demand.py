@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from airflow_config.queues import Queue
+from airflow_config.queue_entries import Queue
 from workers.scaling_rules import RATE_WINDOW, RECENT_WINDOW, Rules
 
 

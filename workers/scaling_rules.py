@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_config.queues import Queue
+from airflow_config.queue_entries import Queue
 
 #: Seconds that rates of arrival are counted over; a minute is the shortest in which groups of
 #: tasks look like a rate.

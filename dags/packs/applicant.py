@@ -183,6 +183,11 @@ def parse(record: Mapping[str, object]) -> Applicant:
     return Applicant(**values)  # type: ignore[arg-type]  # each field was read by its own kind
 
 
+def used(record: Mapping[str, object]) -> dict[str, object]:
+    """Return the columns of a record that packs read: all that a decision can depend on."""
+    return {column: record[column] for column in COLUMNS.values()}
+
+
 def _level(field: str, value: object) -> str:
     if value in LEVELS[field]:
         return str(value)

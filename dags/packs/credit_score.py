@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dags.packs import features, model_store
 from dags.packs.applicant import Applicant
+from dags.packs.model_store import Version
 
 #: Inverse strength of the penalty. Cross-validated AUC and Brier score at 0.003: 0.781, 0.180;
 #: at 0.01: 0.780, 0.170; at 0.03: 0.776, 0.170; at 1: 0.769, 0.176.
@@ -75,7 +76,11 @@ def score(applicant: Applicant, models: Path) -> Score:
     dags.packs.model_store.NoModelError
         When no model has been promoted yet.
     """
-    version = model_store.promoted(models)
+    return score_with(model_store.promoted(models), applicant)
+
+
+def score_with(version: Version, applicant: Applicant) -> Score:
+    """Score an applicant with this very version."""
     model: Pipeline = model_store.load(version)
     return Score(
         score=round(probabilities(model, [applicant])[0], 6),

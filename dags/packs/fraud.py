@@ -30,6 +30,9 @@ from typing import TypedDict
 from dags.packs import features
 from dags.packs.applicant import Applicant
 
+#: What is looked at, in this order.
+FEATURES = (*features.CATEGORICAL, *features.NUMERIC)
+
 #: Bits: the pair is at least four times rarer than chance would have it.
 MISMATCH_BITS = -2.0
 
@@ -49,6 +52,15 @@ class FraudReference(TypedDict):
     surprisals: list[float]  # of the book's records, in rising order
 
 
+class Distribution(TypedDict):
+    """What `distribution` found about one feature; a part of a `FraudReference`."""
+
+    feature: str
+    records: int
+    counts: dict[str, int]
+    pairs: dict[str, tuple[int, float]]  # of this feature with those that come after it
+
+
 class Fraud(TypedDict):
     """What `compare` says.
 
@@ -63,12 +75,66 @@ class Fraud(TypedDict):
 
 def learn(applicants: Iterable[Applicant]) -> FraudReference:
     """Learn how common each value and each pair of values is."""
+    book = list(applicants)
+    return assemble(book, [distribution(book, feature) for feature in FEATURES])
+
+
+def distribution(applicants: Iterable[Applicant], feature: str) -> Distribution:
+    """Learn how common the values of one feature are, and with which others they hardly ever go.
+
+    Parameters
+    ----------
+    applicants
+        The book.
+    feature
+        One of `FEATURES`; its pairs are those with the features that come after it.
+    """
+    if feature not in FEATURES:
+        raise ValueError(f"fraud: expected one of {', '.join(FEATURES)}, found {feature!r}")
     book = [_values(applicant) for applicant in applicants]
     if not book:
         raise ValueError("fraud: expected past applicants to learn from, found none")
-    counts = {name: dict(Counter(values[name] for values in book)) for name in book[0]}
+    counts = dict(Counter(values[feature] for values in book))
+    pairs = {}
+    for other in FEATURES[FEATURES.index(feature) + 1 :]:
+        if not {feature, other} <= _TIED:
+            pairs.update(_mismatched_pairs(book, feature, other))
+    return Distribution(feature=feature, records=len(book), counts=counts, pairs=pairs)
+
+
+def assemble(
+    applicants: Iterable[Applicant], distributions: Iterable[Distribution]
+) -> FraudReference:
+    """Put the distributions of all features together, and see how unusual each record is.
+
+    Parameters
+    ----------
+    applicants
+        The same book that the distributions are from.
+    distributions
+        One of each feature, in any order.
+
+    Raises
+    ------
+    ValueError
+        When one is missing, or is from a book of another size.
+    """
+    found = {part["feature"]: part for part in distributions}
+    book = [_values(applicant) for applicant in applicants]
+    if missing := [feature for feature in FEATURES if feature not in found]:
+        raise ValueError(f"fraud: expected a distribution of each feature, none of {missing}")
+    sizes = {part["records"] for part in found.values()}
+    if sizes != {len(book)}:
+        raise ValueError(
+            f"fraud: expected distributions of {len(book)} records, found {sorted(sizes)}: the "
+            "book changed meanwhile, start again"
+        )
+    parts = [found[feature] for feature in FEATURES]
     reference = FraudReference(
-        records=len(book), counts=counts, pairs=_mismatched_pairs(book, counts), surprisals=[]
+        records=len(book),
+        counts={part["feature"]: part["counts"] for part in parts},
+        pairs={pair: seen for part in parts for pair, seen in part["pairs"].items()},
+        surprisals=[],
     )
     reference["surprisals"] = sorted(_surprisal(values, reference) for values in book)
     return reference
@@ -111,19 +177,17 @@ def _surprisal(values: dict[str, str], reference: FraudReference) -> float:
 
 
 def _mismatched_pairs(
-    book: list[dict[str, str]], counts: dict[str, dict[str, int]]
+    book: list[dict[str, str]], one: str, other: str
 ) -> dict[str, tuple[int, float]]:
     pairs = {}
-    for one, other in itertools.combinations(counts, 2):
-        if {one, other} <= _TIED:
-            continue
-        together = Counter((values[one], values[other]) for values in book)
-        for first, second in itertools.product(counts[one], counts[other]):
-            expected = counts[one][first] * counts[other][second] / len(book)
-            seen = together[first, second]
-            bits = math.log2((seen + 0.5) / (expected + 0.5))
-            if expected >= MIN_EXPECTED and bits <= MISMATCH_BITS:
-                pairs[_pair(one, first, other, second)] = (seen, round(expected, 1))
+    firsts, others = (Counter(values[feature] for values in book) for feature in (one, other))
+    together = Counter((values[one], values[other]) for values in book)
+    for first, second in itertools.product(firsts, others):
+        expected = firsts[first] * others[second] / len(book)
+        seen = together[first, second]
+        bits = math.log2((seen + 0.5) / (expected + 0.5))
+        if expected >= MIN_EXPECTED and bits <= MISMATCH_BITS:
+            pairs[_pair(one, first, other, second)] = (seen, round(expected, 1))
     return pairs
 
 

@@ -1,10 +1,13 @@
-"""Versions of the risk model in a folder, one of them promoted.
+"""Versions of the risk model and of fraud's distributions in a folder, one of each promoted.
 
 ::
 
-    risk-7.joblib     the fitted model
-    risk-7.json       its description: metrics, references of the packs, SHA-256 of the .joblib
-    promoted.json     names the version in use
+    risk-7.joblib               the fitted model
+    risk-7.json                 its description: metrics, references of the packs, SHA-256
+    promoted.json               names the version in use
+    fraud-3.distributions.json  what `fraud.compare` compares with
+    fraud-3.json                its description: metrics, SHA-256
+    promoted-fraud.json         names the version in use
 
 Each file is written under another name, flushed to disk and then given its own name in one step;
 the description comes last. So a version exists when its description does, whatever crashed
@@ -20,23 +23,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
 import json
 import os
-import re
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-#: Loss in AUC that a new version may have and still be promoted: less than folds differ by chance
-#: (their standard deviation is near 0.04), and newer data is worth something.
-TOLERANCE = 0.005
-
-_VERSION = re.compile(r"risk-([1-9][0-9]*)")
-_POINTER = "promoted.json"
+from dags.packs import model_kinds
+from dags.packs.model_kinds import RISK, Kind
 
 
 class ModelStoreError(RuntimeError):
@@ -44,7 +41,7 @@ class ModelStoreError(RuntimeError):
 
 
 class NoModelError(ModelStoreError):
-    """No version is promoted yet: run the DAG train_risk_model once."""
+    """No version is promoted yet: run the DAG that makes them once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +51,7 @@ class Version:
     name: str
     path: Path
     info: Mapping[str, Any]
+    kind: Kind = RISK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +62,23 @@ class Promotion:
     reason: str
 
 
-def packed(model: object, info: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """Return a model's file, and its description without a version's name.
+def packed(
+    model: object, info: Mapping[str, Any], kind: Kind = RISK
+) -> tuple[bytes, dict[str, Any]]:
+    """Return a version's file, and its description without a name.
 
     Parameters
     ----------
     model
         What `load` gives back.
     info
-        Description that JSON can hold; needs ``info["metrics"]["auc"]``. The time (UTC) and the
-        SHA-256 are added.
+        Description that JSON can hold; needs the metric by which the kind is judged. The time
+        (UTC) and the SHA-256 are added.
+    kind
+        Of what it is a version.
     """
-    _auc(info, "the model to be stored")
-    import joblib  # noqa: PLC0415 - 0.4 s, and most readers want the description only
-
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    content = buffer.getvalue()
+    kind.judged_by(info, f"the {kind.words} to be stored")
+    content = kind.dump(model)
     return content, {
         **info,
         "stored_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -104,11 +102,10 @@ def adopt(
     in_use
         Whether it is the one in use there, and so is here from now on.
     """
-    if not _VERSION.fullmatch(name):
-        raise ModelStoreError(f"expected the name of a version like 'risk-7', found {name!r}")
+    kind, _ = _named(name)
     folder.mkdir(parents=True, exist_ok=True)
     with _written(folder, content) as ready:
-        ready.replace(folder / f"{name}.joblib")
+        ready.replace(folder / f"{name}{kind.suffix}")
     _sync(folder)
     _replace(folder / f"{name}.json", {**info, "version": name})
     found = read(folder, name)
@@ -118,28 +115,40 @@ def adopt(
     return found
 
 
-def versions(folder: Path) -> list[str]:
-    """Return the names of all stored versions, oldest first."""
-    found = [_VERSION.fullmatch(path.stem) for path in folder.glob("risk-*.json")]
-    return [match.group() for match in sorted(filter(None, found), key=lambda m: int(m.group(1)))]
+def versions(folder: Path, kind: Kind = RISK) -> list[str]:
+    """Return the names of all stored versions of a kind, oldest first."""
+    found = {path.stem for path in folder.glob(f"{kind.name}-*.json")}
+    return [f"{kind.name}-{number}" for number in sorted(_numbers(found))]
 
 
-def newest(folder: Path) -> int:
+def newest(folder: Path, kind: Kind = RISK) -> int:
     """Return the highest number that a version has, also of one that is being written; 0: none."""
-    taken = [_VERSION.fullmatch(path.stem) for path in folder.glob("risk-*")]
-    return max((int(match.group(1)) for match in taken if match), default=0)
+    found = {path.name.partition(".")[0] for path in folder.glob(f"{kind.name}-*")}
+    return max(_numbers(found), default=0)
+
+
+def _numbers(names: Iterable[str]) -> Iterator[int]:
+    for name in names:
+        with contextlib.suppress(ValueError):
+            yield model_kinds.named(name)[1]
 
 
 def read(folder: Path, name: str) -> Version:
-    """Return a stored version without loading its model."""
-    if not _VERSION.fullmatch(name):
-        raise ModelStoreError(f"expected the name of a version like 'risk-7', found {name!r}")
+    """Return a stored version without loading its file."""
+    _named(name)
     path = folder / f"{name}.json"
     stat = _stat(path)
     return _read_info(path, stat.st_mtime_ns, stat.st_size)
 
 
-def promoted(folder: Path) -> Version:
+def _named(name: str) -> tuple[Kind, int]:
+    try:
+        return model_kinds.named(name)
+    except ValueError as error:
+        raise ModelStoreError(str(error)) from None
+
+
+def promoted(folder: Path, kind: Kind = RISK) -> Version:
     """Return the version in use.
 
     Raises
@@ -147,22 +156,22 @@ def promoted(folder: Path) -> Version:
     NoModelError
         When none was promoted yet.
     """
-    pointer = folder / _POINTER
+    pointer = folder / kind.pointer
     try:
         name = json.loads(pointer.read_text(encoding="utf-8"))["version"]
     except FileNotFoundError:
         raise NoModelError(
-            "no risk model is promoted yet: run the DAG train_risk_model once"
+            f"no {kind.words} is promoted yet: run the DAG {kind.made_by} once"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ModelStoreError(
-            f"{pointer}: expected {{'version': 'risk-N'}}, found something else ({error}): "
-            "delete it and run the DAG train_risk_model"
+            f"{pointer}: expected {{'version': '{kind.name}-N'}}, found something else ({error}): "
+            f"delete it and run the DAG {kind.made_by}"
         ) from None
     return read(folder, str(name))
 
 
-def promote(folder: Path, name: str, *, tolerance: float = TOLERANCE) -> Promotion:
+def promote(folder: Path, name: str, *, tolerance: float | None = None) -> Promotion:
     """Put a version to use unless it is worse than the one in use.
 
     Parameters
@@ -170,31 +179,35 @@ def promote(folder: Path, name: str, *, tolerance: float = TOLERANCE) -> Promoti
     folder, name
         Which version.
     tolerance
-        How much lower than the promoted one's its AUC may be.
+        How much worse than the promoted one it may be; by default what its kind allows.
     """
     candidate = read(folder, name)
-    auc = _auc(candidate.info, name)
+    kind = candidate.kind
+    if tolerance is not None:
+        kind = replace(kind, tolerance=tolerance)
+    found = kind.judged_by(candidate.info, name)
     try:
-        current = promoted(folder)
+        current = promoted(folder, kind)
     except NoModelError:
-        reason = f"{name} (AUC {auc:.4f}) is the first"
+        reason = f"{name} ({kind.metric_words} {found:.4f}) is the first"
     else:
-        best = _auc(current.info, current.name)
-        reason = f"{name} has AUC {auc:.4f}, {current.name} in use has {best:.4f}"
-        if auc < best - tolerance:
-            return Promotion(promoted=False, reason=f"{reason}: more than {tolerance} worse")
+        best = kind.judged_by(current.info, current.name)
+        reason = f"{name} has {kind.metric_words} {found:.4f}, {current.name} in use has {best:.4f}"
+        if kind.is_worse(found, best):
+            return Promotion(promoted=False, reason=f"{reason}: more than {kind.tolerance} worse")
     load(candidate)  # what cannot be loaded must not be put to use
     _point(folder, name)
     return Promotion(promoted=True, reason=reason)
 
 
 def _point(folder: Path, name: str) -> None:
+    kind, _ = _named(name)
     pointer = {"version": name, "promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    _replace(folder / _POINTER, pointer)
+    _replace(folder / kind.pointer, pointer)
 
 
 def load(version: Version) -> Any:
-    """Load a version's model, once in a process as long as the file stays the same.
+    """Load a version's file, once in a process as long as it stays the same.
 
     Raises
     ------
@@ -209,43 +222,43 @@ def load(version: Version) -> Any:
 def _load(path: Path, _mtime_ns: int, _size: int, sha256: str) -> Any:
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
+    kind, _ = _named(path.name.partition(".")[0])
     if found != sha256:
         raise ModelStoreError(
             f"{path}: expected SHA-256 {sha256}, as its description says, found {found}: the file "
-            "is torn or exchanged and is not loaded; run the DAG train_risk_model"
+            f"is torn or exchanged and is not loaded; run the DAG {kind.made_by}"
         )
-    import joblib  # noqa: PLC0415 - see packed
-
-    return joblib.load(io.BytesIO(content))
+    try:
+        return kind.load(content)
+    except Exception as error:  # a pickle of other libraries may raise anything
+        raise ModelStoreError(
+            f"{path}: expected a {kind.words} that this release can load, found "
+            f"{type(error).__name__}: {error}; run the DAG {kind.made_by}"
+        ) from error
 
 
 @functools.lru_cache(maxsize=16)
 def _read_info(path: Path, _mtime_ns: int, _size: int) -> Version:
+    kind, _ = _named(path.stem)
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        info["sha256"], info["version"], _auc(info, path.stem)
+        info["sha256"], info["version"], kind.judged_by(info, path.stem)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelStoreError(
-            f"{path}: expected a model's description, found something else ({error}): "
-            "delete the version and run the DAG train_risk_model"
+            f"{path}: expected the description of a {kind.words}, found something else ({error}): "
+            f"delete the version and run the DAG {kind.made_by}"
         ) from None
-    return Version(name=path.stem, path=path.with_suffix(".joblib"), info=info)
+    return Version(name=path.stem, path=path.with_suffix(kind.suffix), info=info, kind=kind)
 
 
 def _stat(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except FileNotFoundError:
+        kind, _ = _named(path.name.partition(".")[0])
         raise ModelStoreError(
-            f"{path}: expected a file of a stored version, found none: run the DAG train_risk_model"
+            f"{path}: expected a file of a stored version, found none: run the DAG {kind.made_by}"
         ) from None
-
-
-def _auc(info: Mapping[str, Any], what: str) -> float:
-    try:
-        return float(info["metrics"]["auc"])
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{what}: expected a number at ['metrics']['auc'], found none") from None
 
 
 @contextlib.contextmanager

@@ -91,13 +91,19 @@ def decide(
     )
 
 
-def _doubts(bank_data: BankData, affordability: Affordability, fraud: Fraud) -> list[str]:
-    """Say why an applicant with a good score should still be looked at."""
+def fraud_doubts(fraud: Fraud) -> list[str]:
+    """Say why fraud alone asks for a person's look; nothing when it does not."""
     doubts = []
     if fraud["unusual"] >= UNUSUAL:
         doubts.append(f"record more unusual than {fraud['unusual']:.1%} of the book")
     if fraud["mismatches"]:
         doubts.append("values that hardly ever go together")
+    return doubts
+
+
+def _doubts(bank_data: BankData, affordability: Affordability, fraud: Fraud) -> list[str]:
+    """Say why an applicant with a good score should still be looked at."""
+    doubts = fraud_doubts(fraud)
     if len(affordability["alerts"]) >= HEAVY_ALERTS:
         doubts.append("several things weigh on the monthly budget")
     if len(bank_data["alerts"]) >= BANK_ALERTS:

@@ -1,7 +1,6 @@
 """Training: cross-validation, the final fit, and what the other packs learn from the book.
 
-Applicants that `holdout.held_out` keeps back are dropped here, whoever calls, so no model, no
-distribution and no threshold ever learns from them.
+Who is held out teaches nothing: `book.read` drops them, whoever calls.
 """
 
 from __future__ import annotations
@@ -12,22 +11,24 @@ from statistics import fmean, stdev
 from typing import Any
 
 import sklearn
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from dags.packs import affordability, bank_data, credit_score, drift, fraud, holdout
-from dags.packs.applicant import Applicant, parse
+from dags.packs import (
+    affordability,
+    bank_data,
+    book,
+    credit_score,
+    drift,
+    features,
+    fingerprint,
+    fraud,
+)
+from dags.packs.applicant import Applicant
 
 #: Cross-validation: parts of the book, and how often it is parted anew.
-FOLDS, REPEATS = 5, 4
-
-#: The label's two values.
-GOOD, BAD = "good", "bad"
-
-
-class TrainingError(ValueError):
-    """The book cannot be learnt from; the message says what is missing."""
+FOLDS, REPEATS = book.FEWEST, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,49 +39,25 @@ class Trained:
     info: dict[str, Any]
 
 
-def book(
-    labelled: Iterable[tuple[int, Mapping[str, object], str]],
-) -> list[tuple[Applicant, bool]]:
-    """Return those applicants that may be learnt from, with whether they defaulted.
-
-    Parameters
-    ----------
-    labelled
-        Entity id, record without the label, label ("good" or "bad").
-    """
-    examples = []
-    for entity_id, record, label in labelled:
-        if label not in (GOOD, BAD):
-            raise TrainingError(
-                f"applicant {entity_id}: expected the label {GOOD!r} or {BAD!r}, found {label!r}"
-            )
-        if not holdout.held_out(entity_id):
-            examples.append((parse(record), label == BAD))
-    bad = sum(defaulted for _, defaulted in examples)
-    if min(bad, len(examples) - bad) < FOLDS:
-        raise TrainingError(
-            f"expected at least {FOLDS} good and {FOLDS} bad credits to learn from, "
-            f"found {len(examples) - bad} good and {bad} bad: load the applicants first"
-        )
-    return examples
-
-
 def train(labelled: Iterable[tuple[int, Mapping[str, object], str]]) -> Trained:
     """Cross-validate, fit on the whole book (without those held out) and describe the model.
 
     Parameters
     ----------
     labelled
-        See `book`.
+        See `book.read`.
 
     Returns
     -------
     Trained
         Its ``info["metrics"]``: ``auc`` (mean over folds), ``auc_std`` (standard deviation over
-        folds), ``brier`` (mean squared error of the probability) and ``brier_baseline`` (that of
-        always saying the book's rate). ``info["reference"]``: what the other packs learnt.
+        folds), ``ks`` (Kolmogorov-Smirnov: the most by which the share of bad credits above a
+        score exceeds that of good ones; mean over folds), ``brier`` (mean squared error of the
+        probability) and ``brier_baseline`` (that of always saying the book's rate).
+        ``info["reference"]``: what the other packs learnt. ``info["data_sha256"]`` and
+        ``info["packs_sha256"]``: of what it was trained from, see `fingerprint`.
     """
-    examples = book(labelled)
+    examples = book.read(labelled)
     applicants = [applicant for applicant, _ in examples]
     defaulted = [bad for _, bad in examples]
     metrics, scores = _cross_validate(applicants, defaulted)
@@ -90,6 +67,9 @@ def train(labelled: Iterable[tuple[int, Mapping[str, object], str]]) -> Trained:
             "metrics": metrics,
             "records": len(examples),
             "defaults": sum(defaulted),
+            "features": list(features.of(applicants[0])),
+            "data_sha256": fingerprint.of_book(examples),
+            "packs_sha256": fingerprint.PACKS,
             "scikit_learn": sklearn.__version__,
             "reference": {
                 "bank_data": bank_data.learn(examples),
@@ -105,7 +85,7 @@ def _cross_validate(
     applicants: list[Applicant], defaulted: list[bool]
 ) -> tuple[dict[str, float], list[float]]:
     """Return the metrics and each applicant's mean score by models that had not seen them."""
-    aucs, briers = [], []
+    aucs, briers, distances = [], [], []
     scores = [0.0] * len(applicants)
     for seed in range(REPEATS):
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
@@ -115,12 +95,15 @@ def _cross_validate(
             truth = [defaulted[i] for i in judge]
             aucs.append(float(roc_auc_score(truth, found)))
             briers.append(float(brier_score_loss(truth, found)))
+            false_alarms, hits, _ = roc_curve(truth, found)
+            distances.append(float(max(hits - false_alarms)))
             for i, score in zip(judge, found, strict=True):
                 scores[i] += score / REPEATS
     rate = fmean(defaulted)
     metrics = {
         "auc": fmean(aucs),
         "auc_std": stdev(aucs),
+        "ks": fmean(distances),
         "brier": fmean(briers),
         "brier_baseline": rate * (1 - rate),
     }

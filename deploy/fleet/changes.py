@@ -103,7 +103,7 @@ def _compare(path: Path, text: str, known: list[str], group: int | None) -> Chan
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RenderError(
-            f"expected to read {path}, found: {reason}. Fix: run airlane render as root"
+            f"expected to read {path}, found: {reason}. Fix: run airlane fleet render as root"
         ) from None
     if old != text:
         return Change(str(path), "changed", _diff(path, old, text, known))
@@ -138,8 +138,8 @@ def write(wanted: Mapping[Path, str], changes: Iterable[Change], group: int | No
             write_private(path, wanted[path], mode=_FILE, group=group)
         except OSError as error:
             raise RenderError(
-                f"expected to write {path}, found: {error.strerror}. Fix: run airlane render as "
-                "root, on a disk with space"
+                f"expected to write {path}, found: {error.strerror}. Fix: run airlane fleet render "
+                "as root, on a disk with space"
             ) from None
 
 
@@ -166,5 +166,5 @@ def group_number(name: str) -> int:
     except KeyError:
         raise RenderError(
             f"expected the group {name}, found none on this host. Fix: the role `base` makes it, "
-            "or name another: airlane render --group"
+            "or name another: airlane fleet render --group"
         ) from None

@@ -1,7 +1,7 @@
 """One host of a fleet: its folders, and what a role on it must know.
 
 /etc/airlane/             site.yaml, queues.yaml, tls/, secrets/ROLE/NAME: brought by Ansible
-/var/lib/airlane/ROLE/    what `airlane render ROLE` makes of them
+/var/lib/airlane/ROLE/    what `airlane fleet render ROLE` makes of them
 /var/lib/airlane/models/  this host's copy of the risk models, which the database app holds
 /var/log/airlane/tasks/   task logs; outbox/KEEPER/ beside it: those that are to be shipped
 """
@@ -86,6 +86,12 @@ class Host:
     def secrets(self, role: Role) -> dict[str, str]:
         """Return the secrets of a role by name; see `deploy.fleet.secrets.read`."""
         return secrets.read(self.folder / "secrets", role)
+
+    def former_secrets(self, role: Role) -> dict[str, str]:
+        """Return what a role's secrets were, by name, while rotate-secrets.yml changes them."""
+        folder = self.folder / "former-secrets" / role
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        return {file.name: file.read_text(encoding="utf-8").strip() for file in files}
 
     def place(self, role: Role, known: Mapping[str, str]) -> Place:
         """Return what Airflow's settings of a role depend on.

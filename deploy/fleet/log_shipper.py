@@ -38,12 +38,15 @@ log = logging.getLogger(__name__)
 LOOK, SWEEP = 1.0, 600.0
 #: Seconds that one rsync may take, and to wait for its keeper's answer.
 TIMEOUT, CONNECT = 600, 10
+#: The workers' user links logs into the folders that this one makes, and is in no group of it.
+#: Nobody else comes so far: the outbox is open to these two only.
+UMASK = 0
 #: Seconds to wait after a failure, at first and at most.
 _WAIT, _LONGEST = 2.0, 60.0
 
 
 class Shipping(BaseModel):
-    """What `airlane render logs` tells; see `deploy.fleet.rendering`."""
+    """What `airlane fleet render logs` tells; see `deploy.fleet.rendering`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +63,7 @@ class Shipping(BaseModel):
 def prepare(shipping: Shipping) -> None:
     """Make a folder for each keeper, and say what lies there for one that keeps none any more."""
     for keeper in shipping.keepers:
-        (shipping.outbox / keeper).mkdir(mode=0o770, parents=True, exist_ok=True)
+        (shipping.outbox / keeper).mkdir(parents=True, exist_ok=True)
     for folder in shipping.outbox.iterdir():
         if folder.name in shipping.keepers:
             continue
@@ -152,7 +155,7 @@ def _move(path: Path, places: list[Path]) -> int:
     if not places:
         return 0
     for place in places:
-        place.parent.mkdir(mode=0o770, parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
     first, *others = places
     # Renamed rather than linked: the system lets nobody link what he may not write.
     path.replace(first)
@@ -240,11 +243,10 @@ def tidy(shipping: Shipping, host: str, booted: float) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the service until SIGTERM."""
     parser = argparse.ArgumentParser(prog="airlane serve log-shipper", description=__doc__)
-    parser.add_argument("settings", type=Path, help="shipping.json, as `airlane render` wrote it")
+    parser.add_argument("settings", type=Path, help="shipping.json, by airlane fleet render")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    # what it makes is shared with the workers' user through the group
-    os.umask(0o007)
+    os.umask(UMASK)
     shipping = Shipping.model_validate(json.loads(options.settings.read_text(encoding="utf-8")))
     prepare(shipping)
     stop = threading.Event()

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from airflow_config import settings
 from airflow_config.queues import Fleet
@@ -19,7 +18,7 @@ from deploy.fleet.secrets import Role
 from deploy.logins import BROKER_ACL, SERVICE_ACCOUNT
 from deploy.redis_server import Tls
 from intake.keys import EVENTS_ACL
-from workers.command import worker_command
+from workers.class_facts import class_facts
 
 Files = dict[Path, str]
 
@@ -90,21 +89,6 @@ def _worker(host: Host, fleet: Fleet, known: Mapping[str, str]) -> Files:
     return found
 
 
-def class_facts(fleet: Fleet, name: str) -> dict[str, Any]:
-    """Return all of the queue model that workers of a class depend on.
-
-    When it has changed they must be started anew; when not, they need not be.
-    """
-    served = fleet.consumes(name)
-    words = worker_command(fleet, name)
-    return {
-        # without the interpreter, which is the release's
-        "command": words[words.index("celery") :],
-        "preload": list(fleet.workers[name].preload),
-        "queues": {queue: fleet.queues[queue].model_dump(mode="json") for queue in served},
-    }
-
-
 def _logs(host: Host, fleet: Fleet, _: Mapping[str, str]) -> Files:
     site = host.site
     longest = max(queue.task_timeout for queue in fleet.queues.values())
@@ -148,8 +132,11 @@ def _redis(
         server = getattr(site, name)
         acl_file = host.state(role) / "users.acl"
         passwords = {login: known[f"{name}_{login}"] for login in acl}
+        # whoever was not restarted yet logs in with the one before
+        before = host.former_secrets(role)
+        former = {login: before[f"{name}_{login}"] for login in acl if f"{name}_{login}" in before}
         return {
-            acl_file: redis_server.acl_text(acl, passwords),
+            acl_file: redis_server.acl_text(acl, passwords, former),
             host.state(role) / "server.conf": redis_server.config_text(
                 data=host.redis_data(role),
                 acl_file=acl_file,

@@ -1,6 +1,7 @@
 """Whether a part of this host does its work, and whether it runs what it should.
 
 Asked by `airlane fleet part`: systemd's `active` says no more than that there is a process.
+Playbooks ask again and again: only the client that a part's answer takes is loaded.
 """
 
 from __future__ import annotations
@@ -11,13 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import httpx
-import psycopg
-import redis
-
-from airflow_config import live_workers, release
+from airflow_config import release
 from airflow_config.queues import Fleet
-from deploy import probes
 from deploy.fleet import notes
 from deploy.fleet.host import Host
 
@@ -93,7 +89,7 @@ def state(
         Runs systemctl and returns what it printed; for tests.
     """
     unit = notes.unit_name(part, class_name)
-    shown = _show(unit, run or _run)
+    shown = _show(unit, run or systemctl)
     active = shown.get("ActiveState", "unknown")
     restarts = int(shown.get("NRestarts") or 0)
     wanted = notes.note(host, fleet, part, class_name)
@@ -129,7 +125,8 @@ def is_on_duty(host: Host, class_name: str | None) -> bool:
     return not class_name or not (host.state("worker") / class_name / "off-duty").exists()
 
 
-def _run(words: list[str]) -> str:
+def systemctl(words: list[str]) -> str:
+    """Run a command line of systemctl and return what it printed."""
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
     return done.stdout
 
@@ -144,30 +141,41 @@ def _answer(
     host: Host, fleet: Fleet, part: str, class_name: str | None, since: float
 ) -> tuple[bool, str]:
     """Ask a part itself; return whether it does its work, and that in words."""
-    here = "http://127.0.0.1"
-    site = host.site
-    match part:
-        case "worker":
-            return _worker(host, fleet, str(class_name))
-        case "api-server":
-            good = probes.api_server_answers(f"{here}:{site.api.port}")
-        case "batch-api":
-            good = probes.execution_api_answers(f"{here}:{site.api.batch_port}")
-        case "flower":
-            path = f"/{site.flower.path}" if site.flower.path else ""
-            good = probes.flower_answers(f"{here}:{site.flower.port}{path}")
-        case "relay":
-            good = probes.relay_beats(notes.folder("relay", None) / "heartbeat", since)
-        case "log-server":
-            good = _listens(site.address, site.logs.port)
-        case "log-shipper":
-            good = True  # a keeper that is away is no fault of it
-        case _:
-            return _job(host, part, since)
+    if part == "worker":
+        return _worker(host, fleet, str(class_name))
+    if part in _JOBS:
+        return _job(host, part, since)
+    good = _probe(host, part, since)
     return good, f"{part} {'answers' if good else 'does not answer'}"
 
 
+def _probe(host: Host, part: str, since: float) -> bool:
+    from deploy import probes  # noqa: PLC0415
+
+    here = "http://127.0.0.1"
+    site = host.site
+    match part:
+        case "api-server":
+            return probes.api_server_answers(f"{here}:{site.api.port}")
+        case "batch-api":
+            return probes.execution_api_answers(f"{here}:{site.api.batch_port}")
+        case "flower":
+            path = f"/{site.flower.path}" if site.flower.path else ""
+            return probes.flower_answers(f"{here}:{site.flower.port}{path}")
+        case "relay":
+            return probes.relay_beats(notes.folder("relay", None) / "heartbeat", since)
+        case "log-server":
+            return probes.log_server_listens(site.address, site.logs.port)
+        case "log-shipper":
+            return True  # a keeper that is away is no fault of it
+    raise ValueError(part)
+
+
 def _worker(host: Host, fleet: Fleet, class_name: str) -> tuple[bool, str]:
+    import redis  # noqa: PLC0415
+
+    from airflow_config import live_workers  # noqa: PLC0415
+
     name = f"{class_name}@{socket.gethostname()}"
     address = host.broker_url("airflow", host.secrets("worker")["broker_airflow"])
     try:
@@ -185,6 +193,8 @@ def _worker(host: Host, fleet: Fleet, class_name: str) -> tuple[bool, str]:
 
 
 def _job(host: Host, part: str, since: float) -> tuple[bool, str]:
+    import psycopg  # noqa: PLC0415
+
     known = host.secrets("control")
     address = host.place("control", known).airflow_db_url.replace("+psycopg", "", 1)
     words = {
@@ -201,13 +211,3 @@ def _job(host: Host, part: str, since: float) -> tuple[bool, str]:
         return False, f"the metadata database does not answer: {str(error).strip()}"
     good = bool(row and row[0])
     return good, f"the job of {part} on this host {'beats' if good else 'has not beaten so far'}"
-
-
-def _listens(address: str, port: int) -> bool:
-    where = f"[{address}]" if ":" in address else address
-    try:
-        # refused without a signed request: it is up all the same
-        answer = httpx.get(f"http://{where}:{port}/log/", timeout=_TIMEOUT, trust_env=False)
-    except httpx.HTTPError:
-        return False
-    return answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR

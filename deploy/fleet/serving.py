@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_config import release
+from airflow_config import queues, release
 from airflow_config.place import ROOT
 from airflow_config.problems import expected_one_of
 from airflow_config.queues import Fleet
@@ -108,6 +108,12 @@ def program(
         words=_words(host, fleet, part, class_name, caller),
         environment=environment(host, part, name, caller),
     )
+
+
+def rendered_fleet(host: Host, part: str) -> Fleet:
+    """Return the queue model that a part reads: the copy of its role, where it has one."""
+    copy = host.started_queues(PARTS[part])
+    return queues.load(copy if copy.exists() else host.queues_file)
 
 
 def check_part(part: str) -> None:
@@ -232,7 +238,7 @@ def check_rendered(host: Host, part: str) -> None:
     except OSError as error:
         raise ServeError(
             f"expected {wanted} to be there and readable by this user, found: {error.strerror}. "
-            f"Fix: airlane render {role}, as root; or run {part} as the user of its unit"
+            f"Fix: airlane fleet render {role}, as root; or run {part} as the user of its unit"
         ) from None
 
 

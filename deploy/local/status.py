@@ -15,8 +15,8 @@ import redis
 from airflow_config import live_workers
 from airflow_config.queues import Fleet
 from deploy.local import leftovers
-from deploy.local.instance import Instance
-from deploy.local.parts import Part, parts, started_fleet
+from deploy.local.instance import Instance, started_fleet
+from deploy.local.parts import Part, parts
 from deploy.local.supervisor import Supervisor
 
 #: supervisord's words, and ours. A part that runs but fails its probe is `unresponsive`; one that

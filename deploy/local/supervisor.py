@@ -229,6 +229,28 @@ class Supervisor:
             if "NOT_RUNNING" not in refused.reason:
                 raise
 
+    def reread(self) -> None:
+        """Have supervisord read its settings again; what runs stays as it is."""
+        self._call("reloadConfig")
+
+    def add_part(self, name: str) -> None:
+        """Make a part of the settings known, with what they say now; it is not started."""
+        try:
+            self._call("addProcessGroup", name)
+        except RefusedError as refused:
+            if "ALREADY_ADDED" not in refused.reason:
+                raise
+
+    def remove_part(self, name: str) -> None:
+        """Forget a part that does not run; nothing happens when it is not known."""
+        try:
+            # one that is tried again and again would be refused
+            self.stop_part(name)
+            self._call("removeProcessGroup", name)
+        except RefusedError as refused:
+            if "BAD_NAME" not in refused.reason:
+                raise
+
     def shutdown(self) -> None:
         """Ask supervisord to end; it stops the parts that still run, all at once."""
         self._call("shutdown")

@@ -34,6 +34,7 @@ def write_config(
     logins: Mapping[str, list[str]],
     passwords: Mapping[str, str],
     fsync: str,
+    max_memory: int | None = None,
 ) -> Path:
     """Write a server's settings and logins into `folder`, and return the settings' path.
 
@@ -49,12 +50,17 @@ def write_config(
         One per login; only their hashes are written.
     fsync
         `always` (an acknowledged write survives a power cut) or `everysec`.
+    max_memory
+        Bytes of data at which it takes no more; None for no bound.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     acl_file = folder / "users.acl"
     write_private(acl_file, acl_text(logins, passwords))
     config = folder / "server.conf"
-    write_private(config, config_text(data=folder, acl_file=acl_file, port=port, fsync=fsync))
+    text = config_text(
+        data=folder, acl_file=acl_file, port=port, fsync=fsync, max_memory=max_memory
+    )
+    write_private(config, text)
     return config
 
 

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Write a dead letter for an entry and acknowledge it: both or neither, and once.
 -- KEYS[1] signups (stream)                the entry, acknowledged here
 -- KEYS[2] airlane:dead (stream)           the dead letter: reason, source, event.<field>...

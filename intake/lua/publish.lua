@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Add decisions to the stream unless they are there, and the dead letters of those that are errors.
 -- KEYS[1] decisions (stream)      entry ids are `<position>-0`
 -- KEYS[2] airlane:dead (stream)   one letter for each error that is added

@@ -145,6 +145,11 @@ class Stack:
         found = json.loads(self.run("status", "--json", code=None).stdout)
         return next(part for part in found["parts"] if part["name"] == name)
 
+    def tree(self, name: str) -> list[psutil.Process]:
+        """Return a part's processes, the supervised one first."""
+        main = psutil.Process(self.part(name)["pid"])
+        return [main, *main.children(recursive=True)]
+
     def await_health(self, deadline: float = 180) -> dict[str, Any]:
         """Await that every part runs and answers; return what `airlane status` says then.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -161,10 +163,30 @@ def test_queues_are_those_of_the_model(stack: Stack) -> None:
     for queue in found:
         assert set(queue) == {
             *("name", "priority", "waiting", "unacked", "oldest_s", "scheduled", "running"),
-            *("slots_used", "slots_total", "workers"),
+            *("slots_used", "slots_total", "workers", "promise", "kept"),
+            *("arrivals_per_minute", "completions_per_minute"),
         }
     facts = [(q["name"], q["priority"], q["slots_total"], q["workers"]) for q in found]
     assert facts == [("onboarding", 100, 16, 2), ("control", 50, 10, 2), ("batch", 1, 8, 1)]
+
+
+@pytest.mark.parametrize("name", ["queues", "workers", "status"])
+def test_a_live_view_goes_on_until_ctrl_c(stack: Stack, name: str) -> None:
+    words = [sys.executable, "-m", "airlane", name, "--watch", "0.5", "--json"]
+    with subprocess.Popen(
+        words, cwd=ROOT, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            for _ in range(3):
+                assert json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            assert process.wait(60) == 130
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
 
 
 def test_check_finds_nothing_in_our_own_dags_and_something_in_a_bad_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from intake import keys, producer
-from intake.events import MAX_PAYLOAD_BYTES
+from intake.events import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, SignupEvent
 from tests.acceptance.stack import Stack
 from tests.servers import wait_until
 
@@ -101,6 +102,38 @@ def test_what_cannot_be_decided_is_a_dead_letter_and_holds_up_nobody(decider: St
         fields["event_id"] for what, (fields, _) in bad.items() if what not in {"no id", "conflict"}
     ]
     assert set(decider.counts(nothing).values()) == {(0, 0, 0)}
+
+
+def test_odd_contents_reach_the_decision_unchanged(decider: Stack) -> None:
+    """What a listener takes, Airflow's API, PostgreSQL and the packs take too."""
+    payloads: list[Any] = [
+        "\x01\x1b[2J\u202e\U0001f600",
+        {"a\tb": {"": [[[]]]}},
+        [2**63 - 1, -(2**63), 5e-324, -1.2345678901234567e18, -0.0],
+        functools.reduce(lambda inner, _: [inner], range(MAX_PAYLOAD_DEPTH - 1), 1),
+        "x" * (MAX_PAYLOAD_BYTES - 2),
+        {"event_id": "another", "entity_id": None, "__class__": "os.system", "{{ 7 * 7 }}": "%s"},
+    ]
+    sent: dict[str, tuple[str, Any]] = {}
+    with decider.events("producer") as client:
+        for entity, payload in enumerate(payloads, 201):
+            sent[producer.signup(client, entity, payload=payload)] = (str(entity), payload)
+        odd = ["ä\u0301ß 7", "7'; DROP TABLE ledger; --", "{{ ds }}", "../7", "\u0667"]
+        for entity in odd:
+            sent[producer.signup(client, entity, event_id=f"~.:+-{uuid4().hex}")] = (entity, None)
+    decisions = decider.decided(sent)
+    decider.expect_once(sent)
+    rows = decider.metadata(
+        "SELECT conf->'event' AS event FROM dag_run WHERE dag_id = 'onboarding' "
+        "AND conf->'event'->>'event_id' = ANY(%s)",
+        list(sent),
+    )
+    kept = {row["event"]["event_id"]: row["event"] for row in rows}
+    for event_id, (entity, payload) in sent.items():
+        assert kept[event_id]["entity_id"] == decisions[event_id]["entity_id"] == entity
+        event = SignupEvent(event_id, entity, kept[event_id]["at"], payload, received_at="")
+        assert event.is_same({"event": kept[event_id]}), kept[event_id]
+        assert (decisions[event_id]["decision"] == "error") == (entity in odd), entity
 
 
 @pytest.mark.parametrize("entity", ["99999", "nobody"])

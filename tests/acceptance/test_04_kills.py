@@ -22,12 +22,6 @@ _BACK_DEADLINE = 180
 _TASK_TITLE = "airflow worker -- "
 
 
-def _tree(stack: Stack, part: str) -> list[psutil.Process]:
-    """Return a part's processes, the supervised one first."""
-    main = psutil.Process(stack.part(part)["pid"])
-    return [main, *main.children(recursive=True)]
-
-
 def _urgent_tasks(processes: list[psutil.Process]) -> Iterator[tuple[psutil.Process, UUID]]:
     """Yield processes that run a task, and which."""
     for process in processes:
@@ -83,7 +77,7 @@ def _await_restart(stack: Stack, part: str, restarts: int) -> None:
 
 
 def test_a_killed_task_runs_again(decider: Stack) -> None:
-    workers = [_tree(decider, "worker-onboarding")[0], _tree(decider, "worker-batch")[0]]
+    workers = [decider.tree("worker-onboarding")[0], decider.tree("worker-batch")[0]]
     before = decider.part("worker-onboarding")
     with _sign_ups(decider) as events:
         end = time.monotonic() + _HIT_DEADLINE
@@ -148,8 +142,8 @@ def test_a_killed_worker_is_replaced_and_its_tasks_run_again(decider: Stack) -> 
 
 def test_a_killed_triggerer_loses_no_event(decider: Stack) -> None:
     restarts = decider.part("triggerer")["restarts"]
-    processes = _tree(decider, "triggerer")
-    api_server = _tree(decider, "api-server")
+    processes = decider.tree("triggerer")
+    api_server = decider.tree("api-server")
     with _sign_ups(decider) as events:
         # Runs are asked for and not answered: the moment at which an event is easily lost.
         for process in api_server:
@@ -168,7 +162,7 @@ def test_a_killed_triggerer_loses_no_event(decider: Stack) -> None:
 
 def test_a_killed_relay_publishes_each_decision_once(decider: Stack) -> None:
     restarts = decider.part("relay")["restarts"]
-    processes = _tree(decider, "relay")
+    processes = decider.tree("relay")
     with _sign_ups(decider) as events:
         events.extend(decider.sign_up(*range(81, 89)))
         wait_until(
@@ -180,7 +174,7 @@ def test_a_killed_relay_publishes_each_decision_once(decider: Stack) -> None:
 
 def test_a_killed_scheduler_goes_on(decider: Stack) -> None:
     restarts = decider.part("scheduler")["restarts"]
-    processes = _tree(decider, "scheduler")
+    processes = decider.tree("scheduler")
     with _sign_ups(decider) as events:
         events.extend(decider.sign_up(*range(91, 99)))
         runs = [f"signup-{event}" for event in events]
@@ -191,7 +185,7 @@ def test_a_killed_scheduler_goes_on(decider: Stack) -> None:
 
 def test_batch_work_goes_on_when_its_api_server_is_killed(decider: Stack) -> None:
     restarts = decider.part("batch-api")["restarts"]
-    processes = _tree(decider, "batch-api")
+    processes = decider.tree("batch-api")
     count = 60
     flood = decider.trigger("rescore_portfolio", count=count)
     wait_until(lambda: decider.states(flood)["success"] > 2, "batch tasks to run", 120)

@@ -7,12 +7,11 @@ a minute to be noticed, so it is begun early and looked at late.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import redis
 
 from airflow_config.place import ROOT
 from deploy.local.caller import passed_on
+from tests.acceptance.effects import Effects
 from tests.acceptance.stack import Stack
 from tests.servers import wait_until
 
@@ -32,45 +32,6 @@ _FLOOD, _PROBES, _SINGLES = 160, 4, 6
 #: Batch tasks that wait until the last urgent one is queued.
 _OVERTAKEN = 20
 _LISTENERS = "SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN airlane_scheduler'"
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What the flood's tasks did, whatever Airflow says of them."""
-
-    file: Path
-
-    def lines(self, run: str, what: str = "begin") -> list[dict[str, Any]]:
-        """Return what tasks of a run said, in the order in which they did."""
-        if not self.file.exists():
-            return []
-        found = [json.loads(line) for line in self.file.read_text().splitlines()]
-        return [line for line in found if line["run"] == run and line["what"] == what]
-
-    def below(self, run: str, worker: int) -> list[dict[str, Any]]:
-        """Return what tasks of a worker said."""
-        return [line for line in self.lines(run) if worker in line["parents"]]
-
-    def expect_once(self, run: str, count: int, cut: Collection[tuple[int, int]] = ()) -> None:
-        """Expect that each task of a run began once in each try, and ended well in its last.
-
-        Parameters
-        ----------
-        run, count
-            The run and how many tasks it has.
-        cut
-            Number and try of what a kill ended: maybe before it said that it began.
-        """
-        begun = [(line["number"], line["try"]) for line in self.lines(run)]
-        assert len(begun) == len(set(begun)), "a try ran twice"
-        assert {number for number, _ in begun} == set(range(count))
-        last = {number: max(t for n, t in begun if n == number) for number in range(count)}
-        ended = {(line["number"], line["try"]) for line in self.lines(run, "end")}
-        assert set(last.items()) <= ended
-        tries = {(number, t) for number in range(count) for t in range(1, last[number] + 1)}
-        assert set(begun) <= tries
-        assert tries - set(begun) <= set(cut), "a try never began"
-        assert tries - set(last.items()) <= set(cut), "why was there another try?"
 
 
 @pytest.fixture(scope="module")

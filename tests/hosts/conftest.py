@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_config.place import ROOT
-from tests.hosts.fleet import CANDIDATES, CONTROL, MEMBERS, Fleet
+from tests.hosts.fleet import Fleet
+from tests.hosts.inventory import CANDIDATES, CONTROL
 from tests.hosts.machines import Machines, await_true
 from tests.hosts.signups import SignUps
+from tests.needs import ansible_commands, need
 
 #: Seconds for one test; plays under load take minutes on two cores.
 _TIMEOUT = 2400
@@ -51,28 +52,18 @@ def pytest_runtest_makereport(
     return report
 
 
-def _need(condition: object, what: str) -> None:
-    if condition:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(f"expected {what}: CI runs these tests")
-    pytest.skip(f"needs {what}")
-
-
 @pytest.fixture(scope="session")
-def controller() -> Path:
-    """Folder of the commands of Ansible, in an environment of its own (`make test-hosts`)."""
-    folder = Path(os.environ.get("AIRLANE_ANSIBLE") or ROOT / ".venv-ansible" / "bin").resolve()
-    _need((folder / "ansible-playbook").exists(), f"ansible-playbook in {folder} (make ansible)")
-    return folder
+def ansible() -> Path:
+    """Folder of the commands of Ansible."""
+    return ansible_commands("ansible-playbook")
 
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[Machines]:
     """The hosts, booted and bare."""
-    _need(os.geteuid() == 0, "root, to make hosts")
+    need(os.geteuid() == 0, "root, to make hosts")
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
-    _need(not missing, f"{', '.join(missing)} (apt install debootstrap systemd-container iproute2)")
+    need(not missing, f"{', '.join(missing)} (apt install debootstrap systemd-container iproute2)")
     state = Path(os.environ.get("TESTHOSTS_STATE") or Path(__file__).parent / "testhosts" / "state")
     machines = Machines(state)
     try:
@@ -85,10 +76,10 @@ def machines() -> Iterator[Machines]:
 
 @pytest.fixture(scope="session")
 def session_fleet(
-    machines: Machines, controller: Path, tmp_path_factory: pytest.TempPathFactory
+    machines: Machines, ansible: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     """The fleet in whatever state the test before has left it; bare hosts at first."""
-    fleet = Fleet(machines, tmp_path_factory.mktemp("fleet"), controller)
+    fleet = Fleet(machines, tmp_path_factory.mktemp("fleet"), ansible)
     fleet.prepare()
     yield fleet
     for said, seconds in fleet.times:
@@ -124,11 +115,10 @@ def signups(fleet: Fleet, session_signups: SignUps) -> Iterator[SignUps]:
 
 
 @pytest.fixture
-def usual(fleet: Fleet) -> Iterator[Fleet]:
-    """The fleet with the hosts that it had at the beginning, afterwards too."""
-    _restore(fleet)
-    yield fleet
-    _restore(fleet)
+def usual(fleet: Fleet) -> Fleet:
+    """The fleet with the hosts that it had at the beginning."""
+    fleet.have(onboarding=1, batch=1)
+    return fleet
 
 
 def need_fleet(fleet: Fleet) -> None:
@@ -146,13 +136,3 @@ def need_fleet(fleet: Fleet) -> None:
     )
     fleet.await_run(fleet.trigger("train_risk_model"))
     fleet.is_made = True
-
-
-def _restore(fleet: Fleet) -> None:
-    live = {}
-    for worker in fleet.workers().values():
-        live.setdefault(worker["worker_class"], []).append(worker["host"])
-    for name, hosts in MEMBERS.items():
-        if sorted(live.get(name, [])) != sorted(hosts):
-            out = ",".join(sorted(set(live.get(name, [])) - set(hosts)))
-            fleet.play("scale", **{"class": name, "count": len(hosts), "hosts_out": out})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import time
@@ -14,6 +15,9 @@ PROGRAM = Path(__file__).parent / "testhosts" / "testhosts.sh"
 
 #: Names and addresses of their own, beside a person's test hosts.
 PREFIX, NET = "h", "10.78.0"
+
+#: Their names are the machine's: one run at a time.
+_LOCK = Path(f"/run/lock/airlane-test-hosts-{PREFIX}")
 
 #: Seconds. The base image is made once, hosts boot in two seconds.
 _UP_DEADLINE, _COMMAND_DEADLINE = 600, 120
@@ -61,7 +65,15 @@ class Machines:
         return done
 
     def up(self, count: int) -> None:
-        """Boot this many hosts, afresh."""
+        """Boot this many hosts, afresh; those that an earlier run has left are ended."""
+        self._lock = _LOCK.open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(
+                f"expected no other tests on hosts named {PREFIX}1, {PREFIX}2, ... of this machine,"
+                f" found {_LOCK} locked. Fix: wait for them"
+            )
         self.down()
         self.run("up", str(count), deadline=_UP_DEADLINE)
 

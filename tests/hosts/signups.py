@@ -46,6 +46,8 @@ class SignUps:
         self._namespace = namespace
         self._end = threading.Event()
         self._quiet = threading.Event()
+        self._unread, self._idle = threading.Event(), threading.Event()
+        self._after = "0-0"
         self._trouble: list[str] = []
         #: Event -> when it was confirmed (time.monotonic).
         self.sent: dict[str, float] = {}
@@ -76,6 +78,19 @@ class SignUps:
     def go_on(self) -> None:
         """Send again."""
         self._quiet.clear()
+
+    def pause_reading(self) -> None:
+        """Read no more decisions, as an application that is off."""
+        self._unread.set()
+        assert self._idle.wait(30), "a read does not end"
+
+    def read_anew(self) -> None:
+        """Read all decisions from the first one on, as if none was known."""
+        self.decided.clear()
+        self.read.clear()
+        self._after = "0-0"
+        self._idle.clear()
+        self._unread.clear()
 
     def mark(self) -> float:
         """Return a moment, for `check` and `seconds`."""
@@ -152,16 +167,20 @@ class SignUps:
                 return
 
     def _follow(self) -> None:
-        after = "0-0"
         with self._client() as client:
             while not self._end.is_set():
+                if self._unread.is_set():
+                    self._idle.set()
+                    time.sleep(0.1)
+                    continue
                 try:
-                    reply: Any = client.xread({keys.DECISIONS: after}, block=1000, count=100)
+                    read = {keys.DECISIONS: self._after}
+                    reply: Any = client.xread(read, block=1000, count=100)
                 except (redis.ConnectionError, redis.TimeoutError):
                     time.sleep(0.5)
                     continue
                 for entry, decision in _entries(reply):
-                    after = entry
+                    self._after = entry
                     event = decision["event_id"]
                     self.decided.setdefault(event, []).append(decision)
                     self.read.setdefault(event, time.monotonic())

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from tests.hosts.conftest import need_fleet
-from tests.hosts.fleet import CONTROL, Fleet
+from tests.hosts.fleet import Fleet
+from tests.hosts.inventory import CONTROL
+from tests.hosts.machines import await_true
 from tests.hosts.signups import SignUps
 
 
@@ -67,6 +69,17 @@ def test_secrets_are_where_they_are_needed_only(fleet: Fleet, signups: SignUps) 
         where = "/etc /var/lib/airlane /run 2>/dev/null || true"
         words = f"sudo grep -rlF -- {fleet.secrets[name]} {where}"
         assert machines.shell("h2", words) == "", f"{name} on a worker host"
+
+
+@pytest.mark.short
+def test_the_log_of_a_task_is_read_while_it_runs_and_afterwards(fleet: Fleet) -> None:
+    run = fleet.trigger("fleet_sleepers", count=1, seconds=20)
+    await_true(lambda: "sleeps for 20 s" in fleet.log(run, 0), "the log of a running task", 60)
+    fleet.await_run(run)
+    fleet.await_shipped("h2")
+    assert "slept 20 s" in fleet.log(run, 0)
+    kept = f"sudo grep -rl 'slept 20 s' '/var/log/airlane/tasks/dag_id=fleet_sleepers/run_id={run}'"
+    assert "attempt=1.log.h2-" in fleet.machines.shell(CONTROL, kept)
 
 
 @pytest.mark.short

@@ -30,9 +30,11 @@ def test_a_check_says_what_it_would_do(usual: Fleet, signups: SignUps) -> None:
 
 def test_new_hosts_take_work_and_pools_follow(usual: Fleet, signups: SignUps) -> None:
     before = usual.slots()
-    run = usual.trigger("fleet_sleepers", count=60, seconds=20)
+    usual.trigger("fleet_sleepers", count=60, seconds=20)
     usual.play("scale", **{"class": "batch", "count": 3})
     done = time.monotonic()
+    # the play may take longer than what waited before it
+    run = usual.trigger("fleet_sleepers", count=60, seconds=20)
     await_true(
         lambda: {"h3", "h4"} <= _hosts_with_work(usual, run), "work on h3 and h4", WORKS_WITHIN
     )
@@ -44,42 +46,41 @@ def test_new_hosts_take_work_and_pools_follow(usual: Fleet, signups: SignUps) ->
     assert usual.play("scale", **{"class": "batch", "count": 3}).changed() == {}
 
 
-def test_hosts_that_leave_finish_their_tasks(usual: Fleet, signups: SignUps) -> None:
-    usual.play("scale", **{"class": "batch", "count": 3})
-    usual.play("scale", **{"class": "onboarding", "count": 3})
-    since = usual.now()
-    run = usual.trigger("fleet_sleepers", count=60, seconds=25)
-    await_true(lambda: {"h3", "h4"} <= _hosts_with_work(usual, run), "work on all hosts", 120)
+def test_hosts_that_leave_finish_their_tasks(fleet: Fleet, signups: SignUps) -> None:
+    fleet.have(batch=3, onboarding=3)
+    since = fleet.now()
+    run = fleet.trigger("fleet_sleepers", count=60, seconds=25)
+    await_true(lambda: {"h3", "h4"} <= _hosts_with_work(fleet, run), "work on all hosts", 120)
     for name in ("batch", "onboarding"):
-        usual.play("scale", **{"class": name, "count": 1})
-    assert {w["host"] for w in usual.workers().values()} == {"h1", "h2"}
+        fleet.play("scale", **{"class": name, "count": 1})
+    assert {w["host"] for w in fleet.workers().values()} == {"h1", "h2"}
     for host in ("h3", "h4"):
-        enabled = usual.machines.shell(host, "systemctl is-enabled 'airlane-worker@batch' || true")
+        enabled = fleet.machines.shell(host, "systemctl is-enabled 'airlane-worker@batch' || true")
         assert enabled.strip() == "disabled"
-    usual.await_run(run, 900)
-    assert {task["try_number"] for task in usual.tasks(run)} == {1}, "a task ran twice"
-    assert usual.interrupted(since) == []
-    await_true(lambda: usual.slots()["batch"] == 6, "pools to follow", 30)
+    fleet.await_run(run, 900)
+    assert {task["try_number"] for task in fleet.tasks(run)} == {1}, "a task ran twice"
+    assert fleet.interrupted(since) == []
+    await_true(lambda: fleet.slots()["batch"] == 6, "pools to follow", 30)
 
 
-def test_new_hosts_wait_for_no_drain_of_their_class(usual: Fleet, signups: SignUps) -> None:
-    usual.play("scale", **{"class": "batch", "count": 2})
-    long = usual.trigger("fleet_sleepers", count=12, seconds=400)
-    await_true(lambda: "h3" in _hosts_with_work(usual, long), "work on h3", 120)
+def test_new_hosts_wait_for_no_drain_of_their_class(fleet: Fleet, signups: SignUps) -> None:
+    fleet.have(onboarding=1, batch=2)
+    long = fleet.trigger("fleet_sleepers", count=12, seconds=400)
+    await_true(lambda: "h3" in _hosts_with_work(fleet, long), "work on h3", 120)
     leaves = {"class": "batch", "count": 2, "hosts_out": "h3"}
-    drain = usual.begin_play("scale", way="in", ports="later", **leaves)
-    await_true(lambda: not usual.workers()["batch@h3"]["queues"], "h3 to be off duty", 180)
+    drain = fleet.begin_play("scale", way="in", ports="later", **leaves)
+    await_true(lambda: not fleet.workers()["batch@h3"]["queues"], "h3 to be off duty", 180)
 
-    usual.play("scale", way="out", **leaves)
-    short = usual.trigger("fleet_sleepers", count=6, seconds=5)
-    usual.await_run(short)
-    assert "h4" in _hosts_with_work(usual, short)
+    fleet.play("scale", way="out", **leaves)
+    short = fleet.trigger("fleet_sleepers", count=6, seconds=5)
+    fleet.await_run(short)
+    assert "h4" in _hosts_with_work(fleet, short)
     assert drain.poll() is None, "h4 came after the drain"
 
     said, _ = drain.communicate(timeout=900)
     assert drain.returncode == 0, said
-    usual.play("ports")
-    members = yaml.safe_load((usual.inventory / "members.yml").read_text())
+    fleet.play("ports")
+    members = yaml.safe_load((fleet.inventory / "members.yml").read_text())
     assert set(members["workers"]["children"]["workers_batch"]["hosts"]) == {"h2", "h4"}
-    usual.await_run(long, 600)
-    assert {task["try_number"] for task in usual.tasks(long)} == {1}, "a task ran twice"
+    fleet.await_run(long, 600)
+    assert {task["try_number"] for task in fleet.tasks(long)} == {1}, "a task ran twice"

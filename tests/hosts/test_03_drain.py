@@ -33,54 +33,55 @@ def test_the_host_must_be_named(usual: Fleet, signups: SignUps) -> None:
         assert played.changed() == {}
 
 
-def test_six_running_tasks_finish(usual: Fleet, signups: SignUps) -> None:
-    usual.play("scale", **{"class": "onboarding", "count": 2})
-    since = usual.now()
-    run = _fill(usual, 40)
-    played = usual.play("drain", host="h2")
+def test_six_running_tasks_finish(fleet: Fleet, signups: SignUps) -> None:
+    fleet.have(onboarding=2, batch=1)
+    since = fleet.now()
+    # longer than a play takes on a loaded machine to get there
+    run = _fill(fleet, 120)
+    played = fleet.play("drain", host="h2")
     # how many, and the longest's age
     progress = r"h2\s+drains\s.*:\s+tasks\s+that\s+run\s+6,\s+the\s+longest\s+for\s+\d+\s+s"
     assert re.search(progress, played.output)
-    assert "h2" not in {worker["host"] for worker in usual.workers().values()}
-    states = [(task["state"], task["try_number"]) for task in usual.tasks(run)]
+    assert "h2" not in {worker["host"] for worker in fleet.workers().values()}
+    states = [(task["state"], task["try_number"]) for task in fleet.tasks(run)]
     assert states == [("success", 1)] * len(states)
-    assert usual.interrupted(since) == []
+    assert fleet.interrupted(since) == []
     # drained is drained, also after a reboot
-    usual.machines.reboot("h2")
-    live = [w for w in usual.workers().values() if w["host"] == "h2"]
+    fleet.machines.reboot("h2")
+    live = [w for w in fleet.workers().values() if w["host"] == "h2"]
     assert all(worker["queues"] == [] for worker in live)
-    usual.play("undrain", host="h2")
-    assert all(w["queues"] for w in usual.workers().values() if w["host"] == "h2")
+    fleet.play("undrain", host="h2")
+    assert all(w["queues"] for w in fleet.workers().values() if w["host"] == "h2")
 
 
-def test_a_limit_that_is_over_is_said_and_the_host_works_on(usual: Fleet, signups: SignUps) -> None:
-    run = _fill(usual, 90)
-    played = usual.play("drain", code=2, host="h2", drain_limit=20)
+def test_a_limit_that_is_over_is_said_and_the_host_works_on(fleet: Fleet, signups: SignUps) -> None:
+    fleet.have(batch=1)
+    run = _fill(fleet, 150)
+    played = fleet.play("drain", code=2, host="h2", drain_limit=20)
     played.expect_said("its tasks to end within 20 s", "fleet_sleepers.sleep", "back at work")
-    await_true(lambda: bool(usual.workers()["batch@h2"]["queues"]), "h2 to take work again", 30)
-    usual.await_run(run)
-    assert {task["try_number"] for task in usual.tasks(run)} == {1}
+    await_true(lambda: bool(fleet.workers()["batch@h2"]["queues"]), "h2 to take work again", 30)
+    fleet.await_run(run)
+    assert {task["try_number"] for task in fleet.tasks(run)} == {1}
 
 
 def test_a_limit_that_is_over_leaves_the_host_off_duty_when_asked(
-    usual: Fleet, signups: SignUps
+    fleet: Fleet, signups: SignUps
 ) -> None:
-    usual.play("scale", **{"class": "onboarding", "count": 2})
-    run = _fill(usual, 90)
-    played = usual.play("drain", code=2, host="h2", drain_limit=20, drain_over="leave")
+    fleet.have(onboarding=2, batch=1)
+    run = _fill(fleet, 150)
+    played = fleet.play("drain", code=2, host="h2", drain_limit=20, drain_over="leave")
     played.expect_said("stays off duty")
-    usual.await_run(run)
-    assert usual.workers()["batch@h2"]["queues"] == []
-    usual.play("undrain", host="h2")
+    fleet.await_run(run)
+    assert fleet.workers()["batch@h2"]["queues"] == []
+    fleet.play("undrain", host="h2")
 
 
-def test_a_limit_that_is_over_cuts_when_asked(usual: Fleet, signups: SignUps) -> None:
-    usual.play("scale", **{"class": "onboarding", "count": 2})
-    usual.play("scale", **{"class": "batch", "count": 2})
-    run = usual.trigger("fleet_sleepers", count=12, seconds=90)
-    await_true(lambda: _running(usual, run) == 6, "six tasks on h2", 120)
-    usual.play("drain", host="h2", drain_limit=15, drain_over="cut")
+def test_a_limit_that_is_over_cuts_when_asked(fleet: Fleet, signups: SignUps) -> None:
+    fleet.have(onboarding=2, batch=2)
+    run = fleet.trigger("fleet_sleepers", count=12, seconds=150)
+    await_true(lambda: _running(fleet, run) == 6, "six tasks on h2", 120)
+    fleet.play("drain", host="h2", drain_limit=15, drain_over="cut")
     # they run again elsewhere, by retry
-    usual.await_run(run, 600)
-    assert max(task["try_number"] for task in usual.tasks(run)) > 1
-    usual.play("undrain", host="h2")
+    fleet.await_run(run, 600)
+    assert max(task["try_number"] for task in fleet.tasks(run)) > 1
+    fleet.play("undrain", host="h2")

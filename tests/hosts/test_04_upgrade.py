@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from tests.hosts.fleet import CONTROL, Fleet
+import pytest
+import redis
+
+from tests.hosts.fleet import Fleet
+from tests.hosts.inventory import CONTROL
+from tests.hosts.network import inside
 from tests.hosts.signups import SignUps
 
 #: Seconds: the promise of the queue onboarding, end to end, for 95 % of the sign-ups.
@@ -30,51 +35,52 @@ def _change(fleet: Fleet, old: str, new: str, subject: str) -> str:
     return fleet.commit(subject)[:12]
 
 
-def test_a_changed_pack_reaches_a_fleet_at_work(usual: Fleet, signups: SignUps) -> None:
-    usual.play("scale", **{"class": "onboarding", "count": 3})
-    since, moment = usual.now(), signups.mark()
-    commit = _change(usual, "from __future__", "# a new version\nfrom __future__", "Change a pack")
-    run = usual.trigger("fleet_sleepers", count=40, seconds=10)
-    played = usual.play("upgrade")
-    assert all(commit in release for release in _releases(usual).values()), _releases(usual)
+def test_a_changed_pack_reaches_a_fleet_at_work(fleet: Fleet, signups: SignUps) -> None:
+    fleet.have(onboarding=3, batch=1)
+    since, moment = fleet.now(), signups.mark()
+    commit = _change(fleet, "from __future__", "# a new version\nfrom __future__", "Change a pack")
+    run = fleet.trigger("fleet_sleepers", count=40, seconds=10)
+    played = fleet.play("upgrade")
+    assert all(commit in release for release in _releases(fleet).values()), _releases(fleet)
     # each host by a canary of its own
     answered = set(re.findall(r"(h\d): [a-z, ]+ answered", played.output))
-    assert answered == {worker["host"] for worker in usual.workers().values()}
-    usual.await_run(run, 600)
-    assert usual.interrupted(since) == []
+    assert answered == {worker["host"] for worker in fleet.workers().values()}
+    fleet.await_run(run, 600)
+    assert fleet.interrupted(since) == []
     waits = signups.seconds(signups.check(moment))
-    usual.times.append(("sign-ups during the upgrade, p95", _p95(waits)))
+    fleet.times.append(("sign-ups during the upgrade, p95", _p95(waits)))
     assert _p95(waits) <= PROMISE
-    assert usual.play("upgrade").changed() == {}
+    assert fleet.play("upgrade").changed() == {}
 
 
 def test_a_release_whose_canary_fails_stops_at_the_first_host(
-    usual: Fleet, signups: SignUps
+    fleet: Fleet, signups: SignUps
 ) -> None:
-    usual.play("scale", **{"class": "onboarding", "count": 3})
-    before = _releases(usual)
+    fleet.have(onboarding=3, batch=1)
+    before = _releases(fleet)
     # it can be imported and parsed; it fails when it is asked
     old = '    probability = score["score"]\n'
-    bad = _change(usual, old, f"{old}    raise RuntimeError('no idea')\n", "Break a pack")
+    bad = _change(fleet, old, f"{old}    raise RuntimeError('no idea')\n", "Break a pack")
     try:
-        played = usual.play("upgrade", code=2)
+        played = fleet.play("upgrade", code=2)
         played.expect_said("stays off duty", "rollback.yml")
-        after = _releases(usual)
+        after = _releases(fleet)
         spoilt = {name for name, release in after.items() if bad in release}
         assert len({name.partition("@")[2] for name in spoilt}) == 1, spoilt
         untouched = before.keys() - spoilt
         assert [after[name] for name in untouched] == [before[name] for name in untouched]
         # nobody's sign-up went through it
-        stopped = usual.workers()
+        stopped = fleet.workers()
         assert all(stopped[name]["queues"] == [] for name in spoilt)
         signups.check()
-        usual.play("rollback")
-        assert _releases(usual) == before
-        assert all(worker["queues"] for worker in usual.workers().values())
-        usual.play("rollback", version=_version(usual))
-        assert _releases(usual) == before, "a second time it stays"
+        fleet.play("rollback")
+        assert _releases(fleet) == before
+        assert all(worker["queues"] for worker in fleet.workers().values())
+        fleet.play("rollback", version=_version(fleet))
+        assert _releases(fleet) == before, "a second time it stays"
     finally:
-        usual.git("revert", "--no-edit", "HEAD")
+        # the release that the fleet runs is the newest again
+        fleet.git("reset", "-q", "--hard", "HEAD~1")
 
 
 def _version(fleet: Fleet) -> str:
@@ -100,12 +106,14 @@ def test_a_changed_queue_model_restarts_what_it_touches_only(
 
 def test_new_passwords_reach_a_fleet_at_work(usual: Fleet, signups: SignUps) -> None:
     """Without an interruption: the producers' own password stays as it is."""
-    old = usual.secrets["airlane_worker"]
+    old, broker = usual.secrets["airlane_worker"], usual.redis_url("broker", "airflow")
     usual.change_secrets(
         airlane_worker="a-new-password-of-the-workers", broker_airflow="another-one-for-it"
     )
     usual.play("rotate-secrets")
     assert usual.login_fails("app", "airlane_worker", old)
+    with inside("h2"), redis.Redis.from_url(broker) as client, pytest.raises(redis.RedisError):
+        client.ping()
     for node in usual.workers():
         usual.airlane("canary", node)
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.hosts.fleet import Fleet, Played
+from tests.hosts.controller import Played
+from tests.hosts.fleet import Fleet
 from tests.hosts.signups import SignUps
 
 #: Seconds: at once.

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import redis
 
-from tests.hosts.fleet import CANDIDATES, CONTROL, Fleet
+from tests.hosts.fleet import Fleet
+from tests.hosts.inventory import CANDIDATES, CONTROL
 from tests.hosts.network import inside
 from tests.hosts.signups import SignUps
 

@@ -9,11 +9,19 @@ import json
 import sys
 from pathlib import Path
 
-from dags import onboarding, rescore_portfolio, train_risk_model
+from dags import (
+    airlane_replay,
+    fraud_distributions,
+    onboarding,
+    rescore_portfolio,
+    train_risk_model,
+)
 
 DAGS = {
     "onboarding": onboarding.onboarding,
     "train_risk_model": train_risk_model.train_risk_model,
+    "fraud_distributions": fraud_distributions.fraud_distributions,
+    "airlane_replay": airlane_replay.airlane_replay,
     "rescore_portfolio": rescore_portfolio.rescore_portfolio,
 }
 #: Step -> the name in dags/onboarding.py of the function that it calls.
@@ -35,10 +43,10 @@ def breaking(step, message):
     if name is None:
         name, kept = "_record", onboarding._record
 
-        def broken(dag_run, **decision):
+        def broken(dag_run, inputs=None, **decision):
             if decision["decision"] != "error":
                 raise RuntimeError(message)
-            return kept(dag_run, **decision)
+            return kept(dag_run, inputs, **decision)
 
     kept_function = getattr(onboarding, name)
     setattr(onboarding, name, broken)

@@ -33,7 +33,11 @@ workers:
 LENT_MODEL = """\
 queues:
   work: {priority: 1, default: true, task_timeout: 5m%s}
-  urgent: {priority: 9, task_timeout: 1m, promise: {end_to_end: 3m, task: 1m, gap: 3s}}
+  urgent:
+    priority: 9
+    task_timeout: 1m
+    promise: {end_to_end: 3m, task: 1m, gap: 3s}
+    retries: {max_delay: 1m}
 workers:
   urgent: {home: urgent, concurrency: 1}
   work: {home: work, lends_to: [urgent], concurrency: %d}

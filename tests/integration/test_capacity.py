@@ -22,6 +22,7 @@ from deploy.local.ports import free_port
 from tests.celery_workers import running_worker, worker_environment
 from tests.integration.test_messages import SEND, workload
 from tests.servers import wait_until
+from workers import arguments
 
 MODEL = """\
 queues:
@@ -130,8 +131,16 @@ def test_a_worker_that_stops_counts_for_what_it_still_runs(
     with running_worker(environment, "worker-onboarding", tmp_path / "log") as worker:
         wait_until(lambda: "onboarding" in live(broker), "the worker to live")
         words = [sys.executable, "-c", SEND]
-        subprocess.run(words, input=workload(), text=True, env=environment, cwd=ROOT, check=True)
+        assert live(broker)["onboarding"].taken_at is None
+        sent = workload()
+        subprocess.run(words, input=sent, text=True, env=environment, cwd=ROOT, check=True)
         wait_until(lambda: bool(broker.hlen("unacked:onboarding")), "the task to run")
+        wait_until(lambda: bool(live(broker)["onboarding"].tasks), "the worker to tell of it")
+        told = live(broker)["onboarding"]
+        assert [(task.task, task.queue) for task in told.tasks] == [
+            (arguments.describe(sent), "onboarding")
+        ]
+        assert told.taken_at is not None
         worker.terminate()
         wait_until(lambda: live(broker)["onboarding"].queues == (), "the worker to stop")
         assert live(broker)["onboarding"].held == {"onboarding": 1}

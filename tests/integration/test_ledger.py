@@ -199,3 +199,17 @@ def test_the_relay_only_publishes(relay_engine: Engine, statement: str) -> None:
         relay_engine.begin() as connection,
     ):
         connection.execute(text(statement))
+
+
+def test_what_a_decision_was_made_from_stands_or_falls_with_it(worker_engine: Engine) -> None:
+    made_from = ledger.Inputs(
+        record={"housing": "own"},
+        versions={"risk": {"name": "risk-1", "sha256": "00"}},
+        release="1",
+        packs_sha256="11",
+        scikit_learn="2",
+    )
+    assert ledger.inputs(worker_engine, "e1") is None
+    assert ledger.record(worker_engine, DECISION, made_from)
+    assert not ledger.record(worker_engine, DECISION, replace(made_from, release="2"))
+    assert ledger.inputs(worker_engine, "e1") == made_from

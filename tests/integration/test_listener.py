@@ -7,67 +7,24 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import redis
 
 from airflow_config.place import ROOT
 from intake import keys
-from intake.airflow_api import AirflowApi
 from intake.dead_letters import letters
-from intake.listener import PAUSED, Intake, Limits
+from intake.listener import PAUSED
 from intake.producer import signup
 from intake.streams import SignupReader, connect
 from tests.airflow_double import PASSWORD, USER, AirflowDouble
-
-AT = "2026-03-01T12:00:00Z"
-LIMITS: dict[str, Any] = {"claim_after": 1.0, "pause_check": 0.1, "lifetime": 120}
+from tests.integration.intake_lives import AT, add, eventually, listening, pending
 
 
 @pytest.fixture
 def events(redis_url: str) -> redis.Redis:
     return redis.Redis.from_url(redis_url)
-
-
-def add(events: redis.Redis, event_id: str, entity_id: str = "1", **more: str | bytes) -> str:
-    fields: dict[Any, Any] = {"event_id": event_id, "entity_id": entity_id, "at": AT, **more}
-    entry: Any = events.xadd(keys.SIGNUPS, fields)
-    return str(entry.decode())
-
-
-def pending(events: redis.Redis) -> int:
-    return int(events.xpending(keys.SIGNUPS, keys.GROUP)["pending"])
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - of another process
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def listening(
-    redis_url: str, airflow: AirflowDouble, consumer: str = "c1", **limits: Any
-) -> AsyncIterator[tuple[Intake, asyncio.Task[str]]]:
-    """Run one life of the listener; at the end it is stopped and what it says is checked."""
-    client = connect(redis_url)
-    api = AirflowApi(airflow.url, USER, PASSWORD, "onboarding")
-    bounds = Limits(**{**LIMITS, **limits})
-    reader = SignupReader(client, consumer, bounds.claim_after)
-    intake = Intake(reader, api, "signup_listener", bounds)
-    task = asyncio.create_task(intake.run())
-    try:
-        yield intake, task
-    finally:
-        intake.stop("the test is over")
-        await asyncio.gather(task, return_exceptions=True)
-        await api.close()
-        await client.aclose()
-    if not task.cancelled():
-        assert task.result()
 
 
 def drained(events: redis.Redis, airflow: AirflowDouble, count: int) -> Callable[[], bool]:

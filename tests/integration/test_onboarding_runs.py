@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_config.place import ROOT
-from intake import applicants, database, ledger
+from intake import applicants, database, ledger, model_registry
 
 SIGNED_UP = "2026-01-31T12:00:00+00:00"
 STEPS = (
@@ -34,6 +34,11 @@ PLANS = {
     "no model yet": signup("early", "3"),
     "train": {"dag": "train_risk_model"},
     "decide": signup("good", "3"),
+    "distributions": {"dag": "fraud_distributions"},
+    "decide with them": signup("newer", "4"),
+    "replay": {"dag": "airlane_replay", "conf": {"event_id": "good"}},
+    "replay newer": {"dag": "airlane_replay", "conf": {"event_id": "newer"}},
+    "replay an error": {"dag": "airlane_replay", "conf": {"event_id": "early"}},
     "again": signup("good", "3"),
     "unknown": signup("unknown", "1001"),
     "unreadable id": signup("odd", "1_0"),
@@ -132,13 +137,10 @@ def test_an_unknown_applicant_gets_an_error_that_names_him(runs, decided):
 
 
 def test_without_a_model_the_error_says_what_to_do(runs, decided):
-    fails(runs["no model yet"], STEPS[2:6], STEPS[6:])
-    reasons = decided("early").reasons
-    (reason,) = reasons  # one for the four packs that met it
-    packs, _, told = reason.partition(": ")
-    assert set(packs.split(", ")) == {"bank_data", "affordability", "fraud", "credit_score"}
-    assert told.startswith("no risk model is promoted yet: run the DAG train_risk_model")
-    assert all("run the DAG train_risk_model once" in reason for reason in reasons)
+    fails(runs["no model yet"], STEPS[1:2], STEPS[2:])
+    assert decided("early").reasons == [
+        "load_applicant: no risk model is promoted yet: run the DAG train_risk_model once"
+    ]
 
 
 def test_a_failing_pack_gets_an_error_that_names_it(runs, decided):
@@ -161,6 +163,41 @@ def test_training_reports_its_auc_and_promotes(runs):
     assert runs["train"]["state"] == "success"
     assert 0.75 <= runs["train"]["xcoms"]["train"]["auc"] <= 0.80
     assert runs["train"]["xcoms"]["promote"]["promoted"] is True
+
+
+def test_distributions_are_made_in_parts_and_promoted(runs, app):
+    run = runs["distributions"]
+    assert run["state"] == "success"
+    assert run["mapped"] == [["count", "success"]] * 16 + [["judge", "success"]] * 5
+    assert run["xcoms"]["promote"]["promoted"] is True
+    (made,) = model_registry.versions(app[0], ["fraud"])
+    (trained,) = model_registry.versions(app[0], ["risk"])
+    assert (made.version, made.in_use, trained.in_use) == ("fraud-1", True, True)
+    assert made.info["data_sha256"] == trained.info["data_sha256"]
+    assert made.promotions[0].by.startswith("fraud_distributions ")
+    assert "doubted records 0.1277) is the first" in made.promotions[0].reason
+
+
+def test_what_a_decision_was_made_from_is_kept_with_it(app, runs):
+    assert ledger.inputs(app[0], "good").versions.keys() == {"risk"}
+    kept = ledger.inputs(app[0], "newer")
+    assert {kind: one["name"] for kind, one in kept.versions.items()} == {
+        "risk": "risk-1",
+        "fraud": "fraud-1",
+    }
+    assert "age_in_years" not in kept.record
+    assert ledger.inputs(app[0], "unknown") is None
+
+
+def test_a_decision_is_made_again_with_what_it_was_made_with(runs, decided):
+    for run, event in (("replay", "good"), ("replay newer", "newer")):
+        found = runs[run]["xcoms"]["replay"]
+        assert (found["same"], found["why"]) == (True, [])
+        assert found["now"]["score"] == decided(event).score
+        assert found["now"]["reasons"] == decided(event).reasons
+    error = runs["replay an error"]["xcoms"]["replay"]
+    assert (error["same"], error["now"]) == (None, None)
+    assert "nothing was computed" in error["why"][0]
 
 
 def test_rescoring_is_a_task_for_each_applicant(runs):

@@ -11,7 +11,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from dags.packs import model_store
 from dags.packs.model_store import NoModelError
-from intake import shared_models
+from intake import model_registry, shared_models
+from intake.model_registry import UnknownVersionError
 from intake.tables import ModelRow
 from tests import stored_models
 
@@ -28,13 +29,17 @@ def there(tmp_path: Path) -> Path:
     return tmp_path / "there"
 
 
+def put_to_use(engine: Engine, name: str) -> None:
+    model_registry.promote(engine, name, by="somebody", reason="a test")
+
+
 def train(engine: Engine, folder: Path, auc: float, *, promote: bool = True) -> str:
     """As the DAG train_risk_model does."""
     content, info = model_store.packed({"auc": auc}, {"metrics": {"auc": auc}})
-    name = shared_models.add(engine, content, info, above=model_store.newest(folder))
+    name = model_registry.add(engine, content, info, above=model_store.newest(folder))
     model_store.adopt(folder, name, content, info)
     if promote:
-        shared_models.promote(engine, name)
+        put_to_use(engine, name)
     return name
 
 
@@ -65,7 +70,7 @@ def test_nothing_is_used_before_it_is_promoted(
         in_use(worker_engine, there)
     shared_models.fetch(worker_engine, there, name, model_store.adopt)
     assert model_store.promote(there, name).promoted
-    shared_models.promote(worker_engine, name)
+    put_to_use(worker_engine, name)
     assert in_use(worker_engine, here) == {"auc": 0.7}
 
 
@@ -111,10 +116,10 @@ def test_it_is_asked_once_in_a_while_only(worker_engine: Engine, here: Path, the
 def test_an_unknown_version_cannot_be_fetched_or_promoted(
     worker_engine: Engine, here: Path
 ) -> None:
-    with pytest.raises(LookupError, match="expected risk-9 in the table models, found none"):
+    with pytest.raises(UnknownVersionError, match="risk-9 in the table models, found none"):
         shared_models.fetch(worker_engine, here, "risk-9", model_store.adopt)
-    with pytest.raises(IntegrityError):
-        shared_models.promote(worker_engine, "risk-9")
+    with pytest.raises(UnknownVersionError, match="found no risk-9"):
+        put_to_use(worker_engine, "risk-9")
 
 
 def test_content_of_another_hash_does_not_come_in(worker_engine: Engine) -> None:

@@ -12,7 +12,7 @@ from airflow.executors.workloads.task import TaskInstanceDTO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.arguments import UNKNOWN, connect, describe, describe_before_publish
+from workers.arguments import UNKNOWN, connect, describe, describe_before_publish, told
 
 #: Shaped like the JWT that Airflow makes: three parts with dots between.
 TOKEN = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl"
@@ -114,3 +114,17 @@ def test_connecting_twice_describes_once() -> None:
     before = len(before_task_publish.receivers)
     connect()
     assert len(before_task_publish.receivers) == before
+
+
+@given(names, names, names, st.integers(-1, 9), st.integers(1, 9))
+def test_what_was_described_is_told(dag: str, task: str, run: str, index: int, number: int) -> None:
+    changes = {"dag_id": dag, "task_id": task, "run_id": f"manual__{run}+00:00"}
+    sent = workload(**changes, map_index=index, try_number=number).model_dump_json()
+    assert told(describe(sent)) == describe(sent) != UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text", [f'(\'{{"token": "{TOKEN}"}}\',)', TOKEN, f"({TOKEN})", "", None, "(a run=b"]
+)
+def test_what_may_hold_a_token_is_not_told(text: object) -> None:
+    assert told(text) == UNKNOWN

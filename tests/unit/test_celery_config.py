@@ -9,8 +9,10 @@ from celery.worker.request import Request
 from kombu.transport import redis as kombu_redis
 
 from airflow_config import queues
-from workers.celery_config import CELERY_CONFIG, WORKER_CLASS, transport_options
-from workers.preload import ALWAYS, import_all, wanted
+from workers.celery_config import CELERY_CONFIG, WORKER_CLASS
+from workers.celery_settings import transport_options
+from workers.class_facts import preloaded
+from workers.preload import ALWAYS, import_all
 
 FLEET = queues.load()
 
@@ -61,12 +63,12 @@ def test_inspect_shows_the_description_of_the_arguments() -> None:
 
 
 def test_what_is_preloaded_can_be_imported() -> None:
-    assert import_all([*ALWAYS, *wanted(FLEET, "batch")]) == []
+    assert import_all([*ALWAYS, *preloaded(FLEET, "batch")]) == []
 
 
 def test_lent_capacity_is_as_warm_as_the_works_own_class() -> None:
-    assert set(FLEET.workers["onboarding"].preload) <= set(wanted(FLEET, "batch"))
-    assert set(wanted(FLEET, "control")) <= set(FLEET.workers["control"].preload)
+    assert set(FLEET.workers["onboarding"].preload) <= set(preloaded(FLEET, "batch"))
+    assert set(preloaded(FLEET, "control")) <= set(FLEET.workers["control"].preload)
 
 
 def test_a_module_that_is_missing_is_named() -> None:

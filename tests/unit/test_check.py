@@ -99,6 +99,27 @@ def test_everything_wrong_is_named_at_once(folder):
     assert "found 'urgent', which is for urgent*" in other
 
 
+def test_what_was_cut_is_a_note(folder):
+    found = check(
+        folder,
+        long="""\
+            from datetime import timedelta
+            from airflow.sdk import DAG, task
+            with DAG("sums", schedule=None, max_active_runs=9000):
+                @task(execution_timeout=timedelta(hours=9))
+                def add(): ...
+                add()
+            """,
+    )
+    assert [str(problem) for problem in found] == [
+        "dags/long.py:3: note: DAG 'sums': max_active_runs: 9000 was cut to 16 (active runs of "
+        "rest)",
+        "dags/long.py:4: note: DAG 'sums', task 'add': execution_timeout: 9h was cut to 2h "
+        "(queues.rest.task_timeout)",
+    ]
+    assert {problem.severity for problem in found} == {"note"}
+
+
 def test_a_module_loaded_under_two_names_is_found(folder):
     found = check(
         folder,

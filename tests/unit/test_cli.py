@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -15,22 +12,12 @@ import pytest
 import redis
 import sqlalchemy.exc
 
-from airlane import cli
 from dags.packs import model_store
 from deploy.local import stack
 from deploy.local.instance import Instance
 from deploy.local.site import Site
 from tests import stored_models
-
-
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Airlane = Callable[..., Ended]
+from tests.command_line import Airlane, runner
 
 
 @pytest.fixture
@@ -51,14 +38,7 @@ def airlane(
     monkeypatch.setenv("AIRLANE_HOME", str(home))
     monkeypatch.setenv("AIRLANE_SITE", str(site))
 
-    def run(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["airlane", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        found = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), found.out, found.err)
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -196,8 +176,12 @@ def test_a_wrong_queues_file_is_named_by_line(
     listed = airlane("check", "--json")
     assert (listed.code, listed.err) == (1, "")
     found = json.loads(listed.out)
-    assert {"file": str(file), "line": 2, "message": f"worker: {said}"} in found
+    wrong = {"file": str(file), "line": 2, "message": f"worker: {said}", "severity": "error"}
+    assert wrong in found
     assert len(found) == len(checked.err.splitlines())
+    monkeypatch.delenv("AIRLANE_QUEUES")
+    named = airlane("check", "--queues", str(file))
+    assert (named.code, named.err) == (checked.code, checked.err)
 
 
 def test_a_wrong_site_file_is_named_by_line(airlane: Airlane, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from airflow_config.place import ROOT
 #: Airflow makes its home folder when it is imported, so it is imported elsewhere.
 DESCRIBE = """
 import json, sys
-from dags import onboarding, rescore_portfolio, train_risk_model
+from dags import fraud_distributions, onboarding, rescore_portfolio, train_risk_model
 heavy = [name for name in ("sklearn", "joblib", "numpy") if name in sys.modules]
 dags = [
     onboarding.onboarding(),
     rescore_portfolio.rescore_portfolio(),
     train_risk_model.train_risk_model(),
+    fraud_distributions.fraud_distributions(),
 ]
 def described(task):
     return {
@@ -66,7 +67,12 @@ def test_no_dag_file_imports_what_is_slow_to_import(described):
 
 @pytest.mark.parametrize(
     ("dag_id", "queue"),
-    [("onboarding", "onboarding"), ("rescore_portfolio", "batch"), ("train_risk_model", "batch")],
+    [
+        ("onboarding", "onboarding"),
+        ("rescore_portfolio", "batch"),
+        ("train_risk_model", "batch"),
+        ("fraud_distributions", "batch"),
+    ],
 )
 def test_authors_name_the_queue_and_nothing_else(described, dag_id, queue):
     for task_id, task in described["dags"][dag_id]["tasks"].items():
@@ -109,12 +115,19 @@ def test_every_failure_reaches_set_entity_error(onboarding):
     assert reached == set(onboarding) - {"set_entity_error"}
 
 
-def test_only_training_is_scheduled_and_one_at_a_time(described):
+def test_only_what_learns_is_scheduled_and_one_at_a_time(described):
     dags = described["dags"]
-    assert [dag_id for dag_id, dag in dags.items() if dag["scheduled"]] == ["train_risk_model"]
-    assert dags["train_risk_model"]["max_active_runs"] == 1
+    scheduled = [dag_id for dag_id, dag in dags.items() if dag["scheduled"]]
+    assert scheduled == ["train_risk_model", "fraud_distributions"]
+    assert {dags[dag_id]["max_active_runs"] for dag_id in scheduled} == {1}
     assert not any(dag["catchup"] for dag in dags.values())
     assert dags["onboarding"]["max_active_runs"] >= 20
+
+
+def test_distributions_are_made_in_parts(described):
+    tasks = described["dags"]["fraud_distributions"]["tasks"]
+    assert [task_id for task_id, task in tasks.items() if task["mapped"]] == ["count", "judge"]
+    assert tasks["store"]["up"] == ["count", "judge"]
 
 
 def test_rescoring_is_one_task_for_each_applicant(described):

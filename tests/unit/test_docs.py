@@ -7,7 +7,8 @@ import pytest
 import typer
 
 from airflow_config.place import ROOT
-from airflow_config.queues import Queue, WorkerClass, load
+from airflow_config.queue_entries import Queue, WorkerClass
+from airflow_config.queues import load
 from airlane.cli import app
 from airlane.intake_commands import _UNDECIDED
 from airlane.queue_state import QueueState
@@ -38,7 +39,8 @@ def without_code(text: str) -> str:
 
 
 def commands(group, path=()):
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
         else:
@@ -128,6 +130,11 @@ def test_the_reference_has_every_name_that_programs_and_operators_meet():
     shown = [name for name in names if not re.search(rf"[`\"]{re.escape(name)}[`\"]", text)]
     assert sorted(shown) == []
     assert all(f"`{key}" in text for key in Site.model_fields if key != "name")
+
+
+def test_each_part_that_listens_is_drawn():
+    drawn = "\n".join(re.findall(r"```mermaid\n(.*?)```", page("architecture.md"), re.S))
+    assert [name for name in PORT_NAMES if f"port {name}" not in drawn] == []
 
 
 def test_every_key_of_queues_yaml_is_explained():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
+from celery.signals import task_postrun
 
 from deploy.fleet import log_shipper
 from deploy.fleet.log_shipper import LOOK, Shipper, Shipping, is_waiting, rsync, sweep
@@ -103,10 +107,93 @@ def test_another_file_of_the_name_never_takes_the_place_of_the_first(shipping: S
     assert texts == {"first\n", "second\n"}
 
 
+#: Users that no machine has; on a host they are airlane-worker and airlane-logs.
+WORKER, SHIPPER = 64_001, 64_002
+
+
+def as_user(user: int, work: Callable[[], object]) -> None:
+    """Do something as a user in a group of his number, with the umask of a unit."""
+
+    def child() -> None:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        os.umask(0o027)
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0, "see what it printed"
+
+
+@pytest.fixture
+def users_shipping(shipping: Shipping) -> Iterator[Shipping]:
+    """Folders as the role airflow makes them, where every user can come to."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        found = shipping.model_copy(
+            update={"tasks": Path(name) / "tasks", "outbox": Path(name) / "outbox"}
+        )
+        for folder in (found.tasks, found.outbox):
+            folder.mkdir()
+            os.chown(folder, WORKER, SHIPPER)
+            folder.chmod(0o2770)
+        yield found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become others")
+def test_two_users_share_an_outbox(
+    users_shipping: Shipping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipping = users_shipping
+    monkeypatch.setenv(finished_logs.VARIABLE, str(shipping.outbox))
+    late = f"{LOG.rpartition('/')[0]}/attempt=2.log"
+
+    def make_folders() -> None:
+        os.umask(log_shipper.UMASK)
+        log_shipper.prepare(shipping)
+
+    def hand_over_two() -> None:
+        finished_logs.connect()
+        for name in (LOG, late):
+            file = shipping.tasks / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("{}\n")
+            os.utime(file, (1, 1) if name == late else None)
+        assert hand_over(PurePosixPath(LOG), shipping.tasks, shipping.outbox, "w3") == 2
+
+    def ship_all() -> None:
+        os.umask(log_shipper.UMASK)
+        # the second one was handed over by nobody
+        assert sweep(shipping, "w3", 0, time.time()) == 1
+        for keeper in shipping.keepers:
+            assert len(waiting(shipping, keeper)) == 2
+            for name in waiting(shipping, keeper):
+                (shipping.outbox / keeper / name).unlink()
+
+    def hand_over_again() -> None:
+        finished_logs.connect()
+        assert hand_over(PurePosixPath(LOG), shipping.tasks, shipping.outbox, "w3") == 2
+
+    def ship_and_tidy() -> None:
+        for keeper in shipping.keepers:
+            for name in waiting(shipping, keeper):
+                (shipping.outbox / keeper / name).unlink()
+            log_shipper.remove_empty(shipping.outbox / keeper)
+            assert list((shipping.outbox / keeper).iterdir()) == []
+
+    as_user(SHIPPER, make_folders)
+    as_user(WORKER, hand_over_two)
+    as_user(SHIPPER, ship_all)
+    as_user(WORKER, hand_over_again)
+    as_user(SHIPPER, ship_and_tidy)
+
+
 def test_nothing_is_handed_over_without_an_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(finished_logs.VARIABLE, raising=False)
     connected: list[object] = []
-    monkeypatch.setattr(finished_logs.task_postrun, "connect", lambda *a, **_: connected.append(a))
+    monkeypatch.setattr(task_postrun, "connect", lambda *a, **_: connected.append(a))
     finished_logs.connect()
     assert connected == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import json
 import runpy
 from pathlib import Path
@@ -145,6 +146,25 @@ def test_redis_speaks_tls_alone_and_forgets_nothing(host: Host) -> None:
         assert acl.startswith("user default off\n")
         assert not [value for value in host.secrets(role).values() if value in acl]
     assert f"maxmemory {512 * 2**20}" in lines
+
+
+def test_redis_takes_the_former_passwords_while_they_are_changed(host: Host) -> None:
+    def digests(login: str) -> list[str]:
+        text = files(host, "redis-broker")[host.state("redis-broker") / "users.acl"]
+        line = next(line for line in text.splitlines() if line.startswith(f"user {login} "))
+        return [word for word in line.split() if word.startswith("#")]
+
+    only = digests("airflow")
+    assert len(only) == 1
+    former = host.folder / "former-secrets" / "redis-broker"
+    former.mkdir(parents=True)
+    (former / "broker_airflow").write_text("the one before\n")
+    before = hashlib.sha256(b"the one before").hexdigest()
+    assert digests("airflow") == [*only, f"#{before}"]
+    assert len(digests("operator")) == 1
+    # one that was not changed is taken once
+    (former / "broker_airflow").write_text(host.secrets("redis-broker")["broker_airflow"])
+    assert digests("airflow") == only
 
 
 def test_flower_is_below_its_path_and_read_only(host: Host, tmp_path: Path) -> None:

@@ -128,4 +128,4 @@ def units() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("unit", "user", "role"), units())
 def test_a_part_may_read_its_settings(unit, user, role):
     group = fleet_commands._GROUPS[role]
-    assert group == user, f"{unit} runs as {user}; airlane render {role} writes for {group}"
+    assert group == user, f"{unit} runs as {user}; airlane fleet render {role} writes for {group}"

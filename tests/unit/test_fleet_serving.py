@@ -114,4 +114,4 @@ def test_a_part_whose_role_was_not_rendered_says_so(host: Host) -> None:
     with pytest.raises(ServeError) as error:
         serving.check_rendered(host, "scheduler")
     assert f"expected {host.airflow_config('control')} to be there" in str(error.value)
-    assert "Fix: airlane render control" in str(error.value)
+    assert "Fix: airlane fleet render control" in str(error.value)

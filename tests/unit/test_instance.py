@@ -13,7 +13,7 @@ from deploy.files import write_private
 from deploy.local import instance as module
 from deploy.local.instance import Instance, InstanceError
 from deploy.local.ports import free_port
-from deploy.local.site import PORT_NAMES, RedisServer, Site
+from deploy.local.site import PORT_NAMES, EventsServer, RedisServer, Site
 from deploy.site_file import Intake, SiteError
 from intake.settings import IntakeSettings
 
@@ -177,7 +177,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_servers_of_the_site_are_used(tmp_path: Path) -> None:
-    site = Site(broker=RedisServer(url="redis://b/0"), events=RedisServer(url="rediss://u:p@e/1"))
+    site = Site(broker=RedisServer(url="redis://b/0"), events=EventsServer(url="rediss://u:p@e/1"))
     made = make(tmp_path / "home", site)
     assert made.broker_url("operator") == "redis://b/0"
     assert (made.secrets_folder("relay") / "events_url").read_text() == "rediss://u:p@e/1"
@@ -185,7 +185,7 @@ def test_servers_of_the_site_are_used(tmp_path: Path) -> None:
 
 
 def test_no_key_is_shown_by_accident(tmp_path: Path) -> None:
-    made = make(tmp_path / "home", Site(events=RedisServer(url="redis://u:open-sesame@e/1")))
+    made = make(tmp_path / "home", Site(events=EventsServer(url="redis://u:open-sesame@e/1")))
     shown = repr(made) + repr(made.place())
     assert "open-sesame" not in shown
     assert not [name for name, key in made.keys.items() if key in shown]

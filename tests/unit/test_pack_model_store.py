@@ -87,7 +87,7 @@ def test_a_broken_or_missing_description_says_what_to_do(tmp_path):
     with pytest.raises(ModelStoreError, match=r"risk-2.json: expected a file of a stored version"):
         model_store.read(tmp_path, "risk-2")
     version.path.with_suffix(".json").write_text(json.dumps({"metrics": {"auc": "high"}}))
-    with pytest.raises(ModelStoreError, match="expected a model's description"):
+    with pytest.raises(ModelStoreError, match="expected the description of a risk model"):
         model_store.read(tmp_path, "risk-1")
 
 

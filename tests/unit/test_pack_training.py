@@ -3,6 +3,8 @@ from pack_book import labelled, person, record, trained
 from sklearn.metrics import roc_auc_score
 
 from dags.packs import credit_score, training
+from dags.packs.applicant import parse
+from dags.packs.book import TrainingError
 from dags.packs.holdout import held_out
 
 
@@ -23,7 +25,7 @@ def test_training_gives_the_same_model_every_time():
 
 def test_those_held_out_rank_as_well_as_cross_validation_says():
     out = [(row, label) for n, row, label in labelled() if held_out(n)]
-    people = [training.parse(row) for row, _ in out]
+    people = [parse(row) for row, _ in out]
     scores = credit_score.probabilities(trained().model, people)
     auc = roc_auc_score([label == "bad" for _, label in out], scores)
     assert abs(auc - trained().info["metrics"]["auc"]) < 0.05
@@ -51,9 +53,9 @@ def test_the_label_is_in_no_feature():
 
 
 def test_a_book_that_cannot_be_learnt_from_is_refused():
-    with pytest.raises(training.TrainingError, match="load the applicants first"):
+    with pytest.raises(TrainingError, match="load the applicants first"):
         training.train([])
-    with pytest.raises(training.TrainingError, match="applicant 1: expected the label 'good' or"):
+    with pytest.raises(TrainingError, match="applicant 1: expected the label 'good' or"):
         training.train([(1, record(1), "fair")])
     with pytest.raises(ValueError, match="expected no label"):
         training.train([(1, {**record(1), "creditability": "good"}, "good")])

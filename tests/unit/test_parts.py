@@ -10,9 +10,9 @@ import pytest
 from airflow_config import queues
 from airflow_config.place import queues_file
 from deploy.local import parts as module
-from deploy.local.instance import Instance
-from deploy.local.parts import Part, parts, started_fleet
-from deploy.local.site import RedisServer, Site
+from deploy.local.instance import Instance, started_fleet
+from deploy.local.parts import Part, parts
+from deploy.local.site import EventsServer, RedisServer, Site
 
 FLEET = queues.load()
 #: What must be gone before something else may go, each way.
@@ -120,7 +120,7 @@ def test_workers_know_the_api_of_batch_tasks(found: dict[str, Part], instance: I
 
 def test_a_foreign_server_is_not_started_and_shows_no_password(tmp_path: Path) -> None:
     url = "rediss://u:open-sesame@events.example:6380/2"
-    made = Instance(tmp_path / "home", Site(events=RedisServer(url=url)))
+    made = Instance(tmp_path / "home", Site(events=EventsServer(url=url)))
     made.create()
     events = next(part for part in parts(made, FLEET) if part.name == "events")
     assert events.words == []

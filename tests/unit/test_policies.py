@@ -1,11 +1,22 @@
 # Airflow reads it when it is imported.
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, BaseOperator, task
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+from airflow.providers.standard.sensors.filesystem import FileSensor
+from airflow.sdk import (
+    DAG,
+    BaseOperator,
+    BaseSensorOperator,
+    setup,
+    task,
+    task_group,
+    teardown,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,16 +164,48 @@ def test_but_only_within_the_queue_s_limits(make):
     assert step.execution_timeout == timedelta(minutes=1)
 
 
+def test_what_is_cut_is_told(make):
+    with DAG("onboarding", schedule=None):
+        step = classic(
+            queue="onboarding",
+            priority_weight=5_000_000,
+            retry_delay=timedelta(hours=1),
+            max_retry_delay=timedelta(hours=2),
+            execution_timeout=timedelta(minutes=90),
+        )
+    cuts = [str(cut) for cut in policies.apply_to_task(step, FLEET, refuse=True)]
+    whose = "DAG 'onboarding', task 'step': "
+    assert cuts == [
+        f"{whose}priority_weight: 5000000 was cut to 999 (0 to 999 within onboarding)",
+        f"{whose}retry_delay: 1h was cut to 10s (queues.onboarding.retries.max_delay)",
+        f"{whose}max_retry_delay: 2h was cut to 10s (queues.onboarding.retries.max_delay)",
+        f"{whose}execution_timeout: 90m was cut to 1m (queues.onboarding.task_timeout)",
+    ]
+    assert policies.apply_to_task(step, FLEET, refuse=True) == [], "once"
+
+
+def test_nothing_is_told_of_what_the_queue_fills_in(make):
+    with DAG("onboarding", schedule=None):
+        steps = [kind(queue="onboarding") for kind in (classic, mapped_decorated)]
+    assert [policies.apply_to_task(step, FLEET, refuse=True) for step in steps] == [[], []]
+
+
 def test_no_retries_are_kept_where_the_default_is_above_zero(make, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TASK_RETRIES", "2")
     assert make(queue="onboarding", retries=0).retries == 0
     assert make(queue="onboarding", retries=2).retries == 4
 
 
+def without_line(error):
+    found = re.fullmatch(r"test_policies\.py:\d+(: .*)", str(error))
+    assert found, error
+    return f"test_policies.py{found[1]}"
+
+
 def test_refuses_an_unknown_queue(make):
     with pytest.raises(AirflowClusterPolicyViolation) as caught:
         make(queue="onbording")
-    assert str(caught.value) == (
+    assert without_line(caught.value) == (
         "test_policies.py: DAG 'onboarding', task 'step': queue: expected one of batch, control, "
         "onboarding, found 'onbording'; did you mean 'onboarding'? (no queue at all means batch)"
     )
@@ -171,7 +214,7 @@ def test_refuses_an_unknown_queue(make):
 def test_refuses_a_dag_on_a_queue_that_is_for_others(make):
     with pytest.raises(AirflowClusterPolicyViolation) as caught:
         make(dag_id="airlane_canary", queue="onboarding")
-    assert str(caught.value) == (
+    assert without_line(caught.value) == (
         "test_policies.py: DAG 'airlane_canary', task 'step': queue: expected one that this DAG "
         "may use (control, batch), found 'onboarding', which is for onboarding*. Name another "
         "queue, or add the DAG to queues.onboarding.allowed_dags in queues.yaml."
@@ -201,6 +244,97 @@ def test_the_limits_of_a_listener():
     assert endless.execution_timeout is None
     assert bounded.execution_timeout == timedelta(minutes=5)
     assert awaited.execution_timeout == timedelta(minutes=1)
+
+
+class Door(BaseSensorOperator):
+    def poke(self, _context):
+        return True
+
+
+def poking(**words):
+    return Door(task_id="step", **words)
+
+
+def mapped_poking(**words):
+    return Door.partial(task_id="step", **words).expand(timeout=[1, 2])
+
+
+def decorated_poking(**words):
+    @task.sensor(task_id="step", **words)
+    def step(): ...
+
+    return step().operator
+
+
+@pytest.mark.parametrize("sensor", [poking, mapped_poking, decorated_poking])
+def test_a_sensor_on_an_urgent_queue_holds_no_slot_while_it_waits(sensor):
+    with DAG("onboarding", schedule=None):
+        step = sensor(queue="onboarding")
+    with pytest.raises(AirflowClusterPolicyViolation) as caught:
+        policies.apply_to_task(step, FLEET, refuse=True)
+    assert without_line(caught.value) == (
+        "test_policies.py: DAG 'onboarding', task 'step': mode: expected a sensor on onboarding to "
+        "hold no slot while it waits, found mode='poke'. Set deferrable=True, or "
+        "mode='reschedule'; or name another queue."
+    )
+    for good in ({"queue": "onboarding", "mode": "reschedule"}, {"queue": "batch"}):
+        with DAG("onboarding", schedule=None):
+            step = sensor(**good)
+        policies.apply_to_task(step, FLEET, refuse=True)
+
+
+def test_a_deferrable_sensor_is_welcome():
+    with DAG("onboarding", schedule=None):
+        waits = DateTimeSensorAsync(
+            task_id="a", queue="onboarding", target_time="2030-01-01T00:00:00"
+        )
+        may_defer = FileSensor(task_id="b", queue="onboarding", filepath="x", deferrable=True)
+        mapped = FileSensor.partial(task_id="c", queue="onboarding", deferrable=True).expand(
+            filepath=["x", "y"]
+        )
+    for step in (waits, may_defer, mapped):
+        policies.apply_to_task(step, FLEET, refuse=True)
+    with DAG("onboarding", schedule=None):
+        pokes = FileSensor(task_id="b", queue="onboarding", filepath="x")
+    with pytest.raises(AirflowClusterPolicyViolation, match="mode='poke'"):
+        policies.apply_to_task(pokes, FLEET, refuse=True)
+
+
+def test_every_way_to_write_a_task_gets_the_same():
+    with DAG("onboarding", schedule=None) as dag:
+
+        @task_group
+        def group():
+            @task(queue="onboarding")
+            def inner(): ...
+
+            inner()
+
+        @setup
+        @task(queue="onboarding")
+        def prepare(): ...
+
+        @teardown
+        @task(queue="onboarding")
+        def clean(): ...
+
+        @task(queue="onboarding")
+        def work(): ...
+
+        work.override(task_id="renamed")()
+        group()
+        with clean().as_teardown(setups=prepare()):
+            work()
+    for step in dag.tasks:
+        policies.apply_to_task(step, FLEET, refuse=True)
+    assert {step.task_id for step in dag.tasks} == {
+        *("group.inner", "prepare", "clean", "work", "renamed")
+    }
+    kinds = {
+        (step.pool, step.priority_weight, step.retries, step.execution_timeout)
+        for step in dag.tasks
+    }
+    assert kinds == {("onboarding", 100_001, 4, timedelta(minutes=1))}
 
 
 @given(
@@ -233,6 +367,27 @@ def test_no_flood_of_runs_elsewhere():
     assert a_dag("batch", max_active_runs=1_000).max_active_runs == 16
     assert a_dag("gone").max_active_runs == 16
     assert a_dag().max_active_runs == 16
+
+
+def test_no_flood_of_tasks():
+    def told(*names, **words):
+        with DAG("onboarding", schedule=None, **words) as dag:
+            for name in names:
+                BashOperator(task_id=name, bash_command="true", queue=name)
+        return dag, [str(cut) for cut in policies.apply_to_dag(dag, FLEET)]
+
+    dag, cuts = told("batch")
+    assert dag.max_active_tasks == 4, "the slots that batch has on all hosts"
+    assert cuts == []
+    dag, cuts = told("batch", max_active_tasks=2)
+    assert (dag.max_active_tasks, cuts) == (2, [])
+    dag, cuts = told("onboarding", "batch", max_active_tasks=999, max_active_runs=10**6)
+    # batch lends to onboarding
+    assert (dag.max_active_tasks, dag.max_active_runs) == (8 + 4 + 4, 512)
+    assert cuts == [
+        "DAG 'onboarding': max_active_runs: 1000000 was cut to 512 (active runs of onboarding)",
+        "DAG 'onboarding': max_active_tasks: 999 was cut to 16 (slots of its queues on all hosts)",
+    ]
 
 
 def test_a_continuous_dag_keeps_its_one_run():

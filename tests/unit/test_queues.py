@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_config import queues
-from airflow_config.queues import BAND, Fleet, Queue, QueuesError, UnknownQueueError, WorkerClass
+from airflow_config.queue_entries import Queue, WorkerClass
+from airflow_config.queues import BAND, Fleet, QueuesError, UnknownQueueError
 
 MODEL = """\
 queues:
@@ -132,7 +133,8 @@ def test_what_is_not_yaml_is_all_that_is_said():
         ("priority: 100", "priority: 0", "q.yaml:4: queues.onboarding.priority: expected a number "
          "of at least 1, found 0"),
         ("priority: 100", "priority: 50", "q.yaml:9: queues.control.priority: expected a priority "
-         "of its own, found 50 as in queues.onboarding"),
+         "of its own, found 50 as in queues.onboarding. Fix: a higher number for the one whose "
+         "tasks go first"),
         ("gap: 3s}", "gap: 2m}", "q.yaml:5: queues.onboarding.promise: expected gap <= task <= "
          "end_to_end, found 2m, 1m, 3m"),
         ("gap: 3s}", "gaps: 3s, gap: 3s}", "q.yaml:5: queues.onboarding.promise.gaps: expected one "
@@ -148,28 +150,32 @@ def test_what_is_not_yaml_is_all_that_is_said():
         ('["onboarding*"]', "[]", "q.yaml:8: queues.onboarding.allowed_dags: expected at least 1 "
          "of them, found []"),
         ("    default: true\n", "", "q.yaml:1: queues: expected one queue with default: true, "
-         "found none"),
+         "found none. Fix: give it to the queue of tasks that name none"),
         ("priority: 50,", "priority: 50, default: true,", "q.yaml:12: queues.batch.default: "
-         "expected one queue with default: true, found a second after queues.control"),
+         "expected one queue with default: true, found a second after queues.control. Fix: take "
+         "one of them out"),
         ("default: true", "default: true\n    allowed_dags: [x]", "q.yaml:13: "
          'queues.batch.allowed_dags: expected ["*"], because any task may name no queue, '
-         "found ['x']"),
+         "found ['x']. Fix: take it out"),
         ("default: true", "default: 1", "q.yaml:12: queues.batch.default: expected true or false, "
          "found 1"),
         ("home: control", "home: onboarding", "q.yaml:9: queues.control: expected a worker class "
-         "with home: control, found none; lent workers alone may all be busy for hours"),
+         "with home: control, found none; lent workers alone may all be busy for hours. Fix: add "
+         "one to workers"),
         ("home: control", "home: contrl", "q.yaml:16: workers.control.home: expected one of batch, "
          "control, onboarding, found 'contrl'; did you mean 'control'?"),
         ("lends_to: [control, onboarding]", "lends_to: [control, control]", "q.yaml:17: "
-         "workers.batch.lends_to.1: expected each queue once, found 'control' again"),
+         "workers.batch.lends_to.1: expected each queue once, found 'control' again. Fix: take "
+         "it out"),
         ("lends_to: [control, onboarding]", "lends_to: [batch]", "q.yaml:17: "
-         "workers.batch.lends_to.0: expected queues other than its home, found 'batch'"),
+         "workers.batch.lends_to.0: expected queues other than its home, found 'batch'. Fix: "
+         "take it out"),
         ("lends_to: [control, onboarding]", "lends_to: [onbarding]", "q.yaml:17: "
          "workers.batch.lends_to.0: expected one of batch, control, onboarding, found 'onbarding'; "
          "did you mean 'onboarding'?"),
         ("home: control,", "home: control, lends_to: [batch],", "q.yaml:16: "
          "workers.control.lends_to.0: expected queues of a higher priority than 'control' (50), "
-         "found 'batch' (1); workers never lend downward"),
+         "found 'batch' (1); workers never lend downward. Fix: take it out"),
         ("concurrency: 2", "concurrency: 0", "q.yaml:16: workers.control.concurrency: expected a "
          "number of at least 1, found 0"),
         ("local: 2", "local: -1", "q.yaml:17: workers.batch.local: expected a number of at least "
@@ -177,13 +183,14 @@ def test_what_is_not_yaml_is_all_that_is_said():
         ("{min: 1, max: 10}", "{min: 3, max: 2}", "q.yaml:15: workers.onboarding.hosts: expected "
          "min <= max, found 3 and 2"),
         ("preload: [sklearn]", "preload: [a b]", "q.yaml:15: workers.onboarding.preload.0: "
-         r"expected text that matches ^[A-Za-z_][\w.]*$, found 'a b'"),
+         "expected text that matches ^[A-Za-z_][A-Za-z0-9_.]*$, found 'a b'"),
         ("workers:", "extra: 1\nworkers:", "q.yaml:14: extra: expected one of queues, workers, "
          "found 'extra'"),
         ("  control: {home", "  all: {home", "q.yaml:16: workers.all: expected a name of its own, "
-         "found 'all', which Ansible keeps for itself"),
+         "found 'all', which Ansible keeps for itself. Fix: another name"),
         ("  control: {home", "  on-call: {home", "q.yaml:16: workers.on-call: expected a name that "
-         "matches ^[a-z][a-z0-9_]*$, found 'on-call'"),
+         "matches ^[a-z][a-z0-9_]{0,62}$, found 'on-call': it becomes a Redis key, a pool, a unit "
+         "of systemd and a group of Ansible. Fix: small letters, digits and _"),
         ("priority: 50", "name: x, priority: 50", "q.yaml:9: queues.control.name: expected the "
          "name as the key alone, found 'control' again"),
     ],

@@ -55,11 +55,32 @@ def playbook(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("playbook")
 def test_the_playbook_is_told_what_was_asked_for(tmp_path: Path, inventory: Path) -> None:
-    said = scale(tmp_path, "batch", "5", "-i", str(inventory), "--hosts-out", "w2,w7", "--check")
+    said = scale(
+        tmp_path,
+        "batch",
+        "5",
+        "-i",
+        str(inventory),
+        "--hosts-in",
+        "w4",
+        "--hosts-out",
+        "w2,w7",
+        "--check",
+    )
     assert said.stdout.splitlines() == [
         str(ROOT / "deploy" / "ansible"),
         *("-i", str(inventory), "playbooks/scale.yml"),
-        *("-e", "class=batch", "-e", "count=5", "-e", "hosts_out=w2,w7", "--check"),
+        *(
+            "-e",
+            "class=batch",
+            "-e",
+            "count=5",
+            "-e",
+            "hosts_in=w4",
+            "-e",
+            "hosts_out=w2,w7",
+            "--check",
+        ),
     ]
     assert said.returncode == 4, "the playbook's own"
 

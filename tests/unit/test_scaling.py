@@ -18,7 +18,11 @@ from workers.scaling_rules import Rules
 
 MODEL = """\
 queues:
-  urgent: {priority: 9, task_timeout: 1m, promise: {end_to_end: 3m, task: 1m, gap: 3s}}
+  urgent:
+    priority: 9
+    task_timeout: 1m
+    promise: {end_to_end: 3m, task: 1m, gap: 3s}
+    retries: {max_delay: 1m}
   small: {priority: 5, task_timeout: 5m}
   rest: {priority: 1, default: true, task_timeout: 6h}
 workers:

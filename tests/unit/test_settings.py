@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from airflow_config import queues, settings
+from airflow_config import queue_settings, queues, settings
 from airflow_config.place import ROOT, Place, Spread
 
 MODEL = """\
 queues:
-  urgent: {priority: 9, task_timeout: 30s, promise: {end_to_end: 4m, task: 1m, gap: 3s}}
+  urgent:
+    priority: 9
+    task_timeout: 30s
+    promise: {end_to_end: 4m, task: 1m, gap: 3s}
+    retries: {max_delay: 30s}
   rest: {priority: 1, default: true, task_timeout: 2h, retries: {count: 5, delay: 20s}}
 workers:
   urgent: {home: urgent, concurrency: 8, hosts: {min: 1, max: 3}}
@@ -198,8 +202,8 @@ def test_a_late_message_is_sent_again_before_its_token_is_refused(fleet, place):
 def test_a_lost_message_is_sent_again_within_half_the_promise(promise, seconds):
     text = MODEL.replace("end_to_end: 4m", f"end_to_end: {promise}")
     if promise is None:
-        text = MODEL.replace(", promise: {end_to_end: 4m, task: 1m, gap: 3s}", "")
-    assert settings.queued_timeout(queues.read(text)) == seconds
+        text = MODEL.replace("    promise: {end_to_end: 4m, task: 1m, gap: 3s}\n", "")
+    assert queue_settings.queued_timeout(queues.read(text)).value == seconds
 
 
 def test_a_message_stays_hidden_longer_than_the_longest_task(fleet, place):

@@ -65,3 +65,12 @@ def test_no_password_is_shown_with_a_wrong_address(tmp_path: Path) -> None:
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match="No such file"):
         load(tmp_path / "missing.yaml")
+
+
+def test_what_producers_send_is_bounded_unless_a_site_says_otherwise(tmp_path: Path) -> None:
+    assert Site().events.max_memory == 512 * 2**20
+    assert Site().broker.max_memory is None
+    file = tmp_path / "site.yaml"
+    file.write_text("events: {max_memory: 2GiB}\nbroker: {max_memory: 64MiB}\n")
+    found = load(file)
+    assert (found.events.max_memory, found.broker.max_memory) == (2 * 2**30, 64 * 2**20)

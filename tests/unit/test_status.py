@@ -8,7 +8,8 @@ import pytest
 
 from airflow_config import live_workers, queues
 from airflow_config.live_workers import LiveWorker
-from airlane import stack_commands
+from airlane import status_commands
+from airlane.output import console
 from deploy.local import status
 from deploy.local.instance import Instance
 from deploy.local.ports import free_port
@@ -42,7 +43,7 @@ def test_without_the_broker_nothing_is_known(instance) -> None:
 
 @pytest.mark.parametrize(("unserved", "lines"), [(["onboarding", "batch"], 2), ([], 0), (None, 0)])
 def test_a_person_sees_them(unserved: list[str] | None, lines: int, capsys) -> None:
-    stack_commands._show_status(Status(healthy=True, parts=[], urls={}, unserved=unserved))
+    console.print(status_commands.view(Status(True, [], {}, unserved)))
     said = capsys.readouterr().out
     assert said.count("no live worker consumes it") == lines
     assert said.splitlines()[-1] == ("every part runs" if lines else "healthy")
@@ -50,7 +51,7 @@ def test_a_person_sees_them(unserved: list[str] | None, lines: int, capsys) -> N
 
 def test_a_stack_that_is_stopped_is_called_so(capsys) -> None:
     part = PartStatus(name="relay", state="stopped", pid=None, restarts=0, since=None, url=None)
-    stack_commands._show_status(Status(healthy=False, parts=[part], urls={}, unserved=None))
+    console.print(status_commands.view(Status(False, [part], {}, None)))
     said = capsys.readouterr().out
     assert "stopped. Start it: make up" in said
     assert "not healthy" not in said

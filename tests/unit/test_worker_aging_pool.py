@@ -7,7 +7,7 @@ import logging
 import pytest
 from celery.concurrency import asynpool, get_implementation, prefork
 
-from workers import aging_pool, celery_config
+from workers import aging_pool, celery_settings
 
 
 def loop(monkeypatch: pytest.MonkeyPatch, age: float) -> aging_pool.AgingWorker:
@@ -39,9 +39,9 @@ def test_a_younger_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_celery_finds_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aging_pool.AgingWorker, "age", 1.0)
-    name = aging_pool.pool(celery_config.SECONDS_PER_CHILD)
+    name = aging_pool.pool(celery_settings.SECONDS_PER_CHILD)
     assert get_implementation(name) is aging_pool.TaskPool
-    assert aging_pool.TaskPool.Pool.Worker.age == celery_config.SECONDS_PER_CHILD
+    assert aging_pool.TaskPool.Pool.Worker.age == celery_settings.SECONDS_PER_CHILD
 
 
 def test_another_celery_keeps_its_own_pool(

@@ -17,9 +17,11 @@ def fleet_sleepers() -> None:
 
     @task(queue="batch")
     def sleep(seconds: float) -> None:
+        print(f"sleeps for {seconds:g} s", flush=True)  # noqa: T201 - the task's log
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 1))
+        print(f"slept {seconds:g} s")  # noqa: T201 - the task's log
 
     sleep.expand(seconds=lengths())
 

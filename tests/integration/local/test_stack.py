@@ -93,7 +93,7 @@ def test_two_at_once_are_refused(instance: Instance, programs: Programs, use: Us
     use(programs.part("base"))
     with stack.locked(instance):
         for command in (stack.up, stack.down, stack.reset):
-            with pytest.raises(InstanceError, match="another airlane up, down or reset"):
+            with pytest.raises(InstanceError, match="another airlane at work"):
                 command(instance, programs.report)
     assert stack.up(instance, programs.report), "the lock is free again"
 

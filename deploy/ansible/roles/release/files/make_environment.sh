@@ -1,7 +1,9 @@
 #!/bin/sh
-# A Python environment of exactly these wheels: make_environment.sh PYTHON WHEELS_TAR FOLDER
+# A Python environment of these wheels, by the lock files beside them:
+#   make_environment.sh PYTHON WHEELS_TAR FOLDER
 # Nothing is asked of a package index and nothing resolved: what to install was decided when the
-# lock was made, and each file's hash was checked when the wheels were.
+# lock was made, and each file's hash was checked when the wheels were (one that was built there
+# has a hash of its own).
 set -eu
 umask 022
 python=$1 wheels=$2 folder=$3
@@ -16,8 +18,9 @@ tar -C "$work/wheels" -xf "$wheels"
     --no-cache-dir "$work"/wheels/uv-*.whl
 # Compiled now, as the parts may not write there.
 "$folder/bin/uv" pip install --quiet --python "$folder/bin/python" --no-config --offline \
-    --no-index --no-deps --cache-dir "$work/cache" --link-mode hardlink --compile-bytecode \
-    "$work"/wheels/*.whl
+    --no-index --find-links "$work/wheels" --no-deps --no-verify-hashes \
+    --cache-dir "$work/cache" --link-mode hardlink --compile-bytecode \
+    -r "$work/wheels/requirements.lock" -r "$work/wheels/requirements-uv.lock"
 # A library that the machine lacks shows here, not when the first part starts.
 "$folder/bin/python" -c 'import celery, psycopg, redis, sklearn'
 touch "$folder/.complete"

@@ -1,4 +1,4 @@
-"""What a canary that failed is told of."""
+"""What is told of a task that failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airlane.canary_commands import log_texts
+from airlane.lone_task import log_texts
 
 #: As Airflow's API returns the line of a task that failed, shortened.
 FAILED = {

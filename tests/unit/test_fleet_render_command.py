@@ -1,4 +1,4 @@
-"""`airlane render`: several roles at once, and all or none of them."""
+"""`airlane fleet render`: several roles at once, and all or none of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def render(*words: str) -> Result:
-    return CliRunner().invoke(app, ["render", *words])
+    return CliRunner().invoke(app, ["fleet", "render", *words])
 
 
 def changed(*words: str) -> list[str]:

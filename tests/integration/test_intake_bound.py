@@ -1,0 +1,126 @@
+"""An events server whose memory is used up: producers hear it, what was taken goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import OutOfMemoryError
+from sqlalchemy import Engine
+
+from deploy.local import valkey
+from deploy.local.ports import free_port
+from intake import keys, ledger, producer
+from intake.dead_letters import letters
+from intake.ledger import Decision
+from intake.relay import Relay
+from intake.retention import is_nearly_full
+from tests.airflow_double import AirflowDouble
+from tests.app_database import AppDatabase
+from tests.integration.intake_lives import eventually, is_taken_in, listening
+from tests.servers import PASSWORD, serving, wait_until
+
+#: Bytes; about 1 MiB is the empty server's own.
+_BOUND = 8 * 2**20
+#: More bad events than the listener holds at a time.
+_BAD = 100
+
+
+@pytest.fixture
+def bounded(tmp_path: Path) -> Iterator[str]:
+    """Address of an events server with a bound, its logins' passwords are all the same."""
+    port = free_port()
+    passwords = dict.fromkeys(keys.EVENTS_ACL, PASSWORD)
+    config = valkey.write_config(
+        tmp_path / "events",
+        port,
+        logins=keys.EVENTS_ACL,
+        passwords=passwords,
+        fsync="no",
+        max_memory=_BOUND,
+    )
+    operator = valkey.url(port, "operator", PASSWORD)
+    words = [str(valkey.binary()), str(config)]
+    with serving(words, tmp_path / "log", lambda: valkey.answers(operator)):
+        yield operator
+
+
+def _of(address: str, login: str) -> str:
+    return address.replace("operator", login)
+
+
+def _fill(address: str) -> list[str]:
+    """Send sign-ups until there is no room; return the ids of those that were taken."""
+    sent = []
+    with redis.Redis.from_url(_of(address, "producer")) as client:
+        for number in range(_BAD):
+            client.xadd(keys.SIGNUPS, {"event_id": f"bad{number}", "entity_id": "1", "at": "now"})
+        try:
+            while True:
+                sent.append(producer.signup(client, 1, payload="x" * 4_000))
+        except OutOfMemoryError as error:
+            assert "maxmemory" in str(error)  # noqa: PT017 - the loop ends with it
+    return sent
+
+
+def test_what_was_taken_goes_on_and_makes_room(
+    bounded: str, airflow: AirflowDouble, app_db: AppDatabase, worker_engine: Engine
+) -> None:
+    async def take_in() -> None:
+        async with listening(_of(bounded, "intake"), airflow):
+            await eventually(lambda: is_taken_in(events), 120)
+
+    with redis.Redis.from_url(bounded) as events:
+        # the group is there, as on a stack that is up
+        producer_client = redis.Redis.from_url(_of(bounded, "producer"))
+        first = producer.signup(producer_client, 1)
+        asyncio.run(take_in())
+        sent = [first, *_fill(bounded)]
+        assert len(sent) > 500
+        assert is_nearly_full(events)
+        # a new life of the listener, on a server that takes nothing more
+        asyncio.run(take_in())
+        assert airflow.events() == sorted(sent)
+        assert len(list(letters(events))) == _BAD
+        with pytest.raises(OutOfMemoryError):
+            producer.signup(producer_client, 1, payload="x" * 4_000)
+
+        for event_id in sent:
+            ledger.record(worker_engine, _decision(event_id))
+        _relay_until(
+            app_db,
+            _of(bounded, "relay"),
+            lambda: _decided(events) == set(sent) and not is_nearly_full(events),
+        )
+        assert not events.xlen(keys.SIGNUPS), "all are done with, and leave before their age"
+        late = producer.signup(producer_client, 1, payload="x" * 4_000)
+        asyncio.run(take_in())
+        assert f"signup-{late}" in airflow.runs
+        producer_client.close()
+
+
+def _decision(event_id: str) -> Decision:
+    signed_up = datetime(2026, 3, 1, tzinfo=UTC)
+    return Decision(event_id, "1", "approve", 0.1, ["fine"], "v1", signed_up, "r")
+
+
+def _decided(events: redis.Redis) -> set[str]:
+    entries: Any = events.xrange(keys.DECISIONS)
+    return {fields[b"event_id"].decode() for _, fields in entries}
+
+
+def _relay_until(app_db: AppDatabase, events_url: str, condition: Any) -> None:
+    relay = Relay(app_db.relay, events_url, timedelta(days=7), poll=0.1)
+    thread = Thread(target=relay.run)
+    thread.start()
+    try:
+        wait_until(condition, "decisions to be published, and room", 60)
+    finally:
+        relay.stop()
+        thread.join(30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -199,7 +198,8 @@ def _check_value(value: Any, depth: int) -> None:
             )
     elif isinstance(value, int | float):
         # PostgreSQL gives a larger double as digits, an integer that no task could be handed.
-        if not (math.isfinite(value) and -(2**63) <= value < 2**63):
+        # Infinities and NaN are not within these bounds either.
+        if not -(2**63) <= value < 2**63:
             raise InvalidEventError("payload: expected numbers of 64 bits, found a larger one")
     elif isinstance(value, dict | list):
         if depth == 0:

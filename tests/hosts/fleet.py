@@ -180,10 +180,15 @@ class Fleet(Controller):
             path = f"/api/v2/dags/fleet_sleepers/dagRuns/{run_id}/taskInstances/sleep/logs/1"
             return client.get(path, params={"map_index": index}).raise_for_status().text
 
-    def await_shipped(self, host: str) -> None:
-        """Await that the logs of a host's finished tasks are where they are kept."""
-        kept = "sudo find /var/log/airlane/outbox -type f"
-        await_true(lambda: not self.machines.shell(host, kept), f"logs of {host} to be shipped", 90)
+    def await_kept(self, run_id: str, index: int, host: str) -> None:
+        """Await that the log of a finished task `sleep` has come from its host to its keeper.
+
+        That the host's outbox is empty says less: a run succeeds before its logs are handed over.
+        """
+        below = f"/var/log/airlane/tasks/dag_id=fleet_sleepers/run_id={run_id}"
+        name = f"*/map_index={index}/attempt=1.log.{host}-*"
+        kept = f"sudo find '{below}' -path '{name}' -type f || true"
+        await_true(lambda: bool(self.machines.shell(CONTROL, kept)), f"a log from {host}", 90)
 
     def interrupted(self, since: str) -> list[dict[str, Any]]:
         """Return tries of any task that ended otherwise than well since a moment."""

@@ -111,7 +111,7 @@ def test_the_logs_of_a_host_that_is_gone_can_be_read(fleet: Fleet, signups: Sign
     run = fleet.trigger("fleet_sleepers", count=12, seconds=2)
     fleet.await_run(run)
     task = next(t for t in fleet.tasks(run) if t["hostname"] == "h3" and t["task_id"] == "sleep")
-    fleet.await_shipped("h3")
+    fleet.await_kept(run, task["map_index"], "h3")
     fleet.machines.crash("h3")
     try:
         assert "slept 2 s" in fleet.log(run, task["map_index"])

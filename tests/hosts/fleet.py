@@ -174,6 +174,13 @@ class Fleet(Controller):
             f"WHERE run_id = '{run_id}'",
         )
 
+    def sleeping(self, run_id: str, host: str) -> int:
+        """Return how many tasks `sleep` of a run are running on a host."""
+        return sum(
+            (task["task_id"], task["hostname"], task["state"]) == ("sleep", host, "running")
+            for task in self.tasks(run_id)
+        )
+
     def log(self, run_id: str, index: int) -> str:
         """Return the log of the first try of a task `sleep`, as Airflow's API shows it."""
         with self.airflow() as client:

@@ -74,6 +74,7 @@ def test_secrets_are_where_they_are_needed_only(fleet: Fleet, signups: SignUps) 
 @pytest.mark.short
 def test_the_log_of_a_task_is_read_while_it_runs_and_afterwards(fleet: Fleet) -> None:
     run = fleet.trigger("fleet_sleepers", count=1, seconds=20)
+    await_true(lambda: fleet.sleeping(run, "h2") == 1, "a running task", 120)
     await_true(lambda: "sleeps for 20 s" in fleet.log(run, 0), "the log of a running task", 60)
     fleet.await_run(run)
     fleet.await_kept(run, 0, "h2")

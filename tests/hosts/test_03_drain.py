@@ -11,17 +11,10 @@ from tests.hosts.machines import await_true
 from tests.hosts.signups import SignUps
 
 
-def _running(fleet: Fleet, run_id: str, host: str = "h2") -> int:
-    return sum(
-        task["state"] == "running" and task["hostname"] == host and task["task_id"] == "sleep"
-        for task in fleet.tasks(run_id)
-    )
-
-
 def _fill(fleet: Fleet, seconds: float) -> str:
     """Have six tasks run on h2 and return their run."""
     run = fleet.trigger("fleet_sleepers", count=6, seconds=seconds)
-    await_true(lambda: _running(fleet, run) == 6, "six tasks on h2", 120)
+    await_true(lambda: fleet.sleeping(run, "h2") == 6, "six tasks on h2", 120)
     return run
 
 
@@ -79,7 +72,7 @@ def test_a_limit_that_is_over_leaves_the_host_off_duty_when_asked(
 def test_a_limit_that_is_over_cuts_when_asked(fleet: Fleet, signups: SignUps) -> None:
     fleet.have(onboarding=2, batch=2)
     run = fleet.trigger("fleet_sleepers", count=12, seconds=150)
-    await_true(lambda: _running(fleet, run) == 6, "six tasks on h2", 120)
+    await_true(lambda: fleet.sleeping(run, "h2") == 6, "six tasks on h2", 120)
     fleet.play("drain", host="h2", drain_limit=15, drain_over="cut")
     # they run again elsewhere, by retry
     fleet.await_run(run, 600)

@@ -17,10 +17,6 @@ NOTICED_WITHIN = 90
 BACK_WITHIN = 180
 
 
-def _tasks_on(fleet: Fleet, run_id: str, host: str, state: str = "running") -> int:
-    return sum(t["hostname"] == host and t["state"] == state for t in fleet.tasks(run_id))
-
-
 def _two_of_each(fleet: Fleet) -> None:
     """Have h2 and h3 serve both classes, so that one of them may be lost."""
     fleet.have(onboarding=2, batch=2)
@@ -28,7 +24,7 @@ def _two_of_each(fleet: Fleet) -> None:
 
 def _load(fleet: Fleet, seconds: float = 25, count: int = 40) -> str:
     run = fleet.trigger("fleet_sleepers", count=count, seconds=seconds)
-    await_true(lambda: _tasks_on(fleet, run, "h3") >= 3, "work on h3", 120)
+    await_true(lambda: fleet.sleeping(run, "h3") >= 3, "work on h3", 120)
     return run
 
 
@@ -52,7 +48,7 @@ def _lose_and_return(
     moment = signups.mark()
     lose()
     noticed = await_true(
-        lambda: _tasks_on(fleet, run, "h3") == 0, f"the loss to be noticed ({what})", NOTICED_WITHIN
+        lambda: fleet.sleeping(run, "h3") == 0, f"the loss to be noticed ({what})", NOTICED_WITHIN
     )
     fleet.times.append((f"{what}: noticed", noticed))
     time.sleep(20)

@@ -37,7 +37,7 @@ test-integration: $(VENV)/.dev ## Run the tests on real servers
 test-acceptance: $(VENV)/.dev ## Run the tests on a whole stack of their own
 	$(PYTEST) tests/acceptance $(ARGS)
 
-test-chaos: $(VENV)/.dev ## Take parts of a stack away for a minute each while sign-ups flow (some 15 minutes)
+test-chaos: $(VENV)/.dev ## Take parts of a stack away while sign-ups flow, and send a burst (some 20 minutes)
 	$(PYTEST) tests/chaos $(ARGS)
 
 ansible: $(ANSIBLE_VENV)/.installed ## Install Ansible into .venv-ansible, to run the playbooks from here

@@ -17,7 +17,7 @@ from airflow_config import queues
 from airlane import autoscale_commands
 from airlane.autoscale_commands import alone, remembered, request
 from airlane.cli import app
-from tests.unit.test_scaling import FLEET, NOW, hosts, of, stuck_load
+from tests.unit.scaling_loads import FLEET, NOW, hosts, of, stuck_load
 from workers.scaling import Load, Plan, plan
 from workers.scaling_demand import QueueLoad
 

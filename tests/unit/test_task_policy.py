@@ -1,0 +1,204 @@
+"""What a task gets from its queue, and what it keeps of its author's."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from airflow.sdk import DAG, BaseOperator, setup, task, task_group, teardown
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_config import policies
+from tests.unit.policy_tasks import FLEET, KINDS, applied, classic, mapped_decorated
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def make(request):
+    """Makes a task of each kind, with the policy applied."""
+    return partial(applied, request.param)
+
+
+class Listener(BaseOperator):
+    start_from_trigger = True
+
+
+def facts(step):
+    return {
+        name: getattr(step, name)
+        for name in (
+            "queue",
+            "pool",
+            "priority_weight",
+            "weight_rule",
+            "retries",
+            "retry_delay",
+            "max_retry_delay",
+            "retry_exponential_backoff",
+            "execution_timeout",
+        )
+    }
+
+
+def test_fills_what_the_queue_says(make):
+    assert facts(make(queue="onboarding")) == {
+        "queue": "onboarding",
+        "pool": "onboarding",
+        "priority_weight": 100_001,
+        "weight_rule": "absolute",
+        "retries": 4,
+        "retry_delay": timedelta(seconds=1),
+        "max_retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": 2.0,
+        "execution_timeout": timedelta(minutes=1),
+    }
+
+
+def test_a_task_without_a_queue_is_on_the_default_one(make):
+    step = make(dag_id="anything")
+    assert (step.queue, step.pool, step.retries) == ("batch", "batch", 2)
+    assert step.execution_timeout == timedelta(hours=6)
+    assert step.priority_weight == 1_001
+
+
+def test_applying_it_again_changes_nothing(make):
+    step = make(queue="onboarding", priority_weight=5, retries=7)
+    before = facts(step)
+    policies.apply_to_task(step, FLEET, refuse=True)
+    assert facts(step) == before
+
+
+def test_keeps_what_the_author_set(make):
+    step = make(
+        queue="onboarding",
+        priority_weight=50,
+        retries=9,
+        retry_delay=timedelta(seconds=2),
+        max_retry_delay=timedelta(seconds=3),
+        retry_exponential_backoff=3.0,
+        execution_timeout=timedelta(seconds=5),
+        weight_rule="upstream",
+    )
+    assert facts(step) == {
+        "queue": "onboarding",
+        "pool": "onboarding",
+        "priority_weight": 100_050,
+        "weight_rule": "absolute",
+        "retries": 9,
+        "retry_delay": timedelta(seconds=2),
+        "max_retry_delay": timedelta(seconds=3),
+        "retry_exponential_backoff": 3.0,
+        "execution_timeout": timedelta(seconds=5),
+    }
+
+
+def test_but_only_within_the_queue_s_limits(make):
+    step = make(
+        queue="onboarding",
+        priority_weight=5_000_000,
+        retry_delay=timedelta(hours=1),
+        max_retry_delay=timedelta(hours=1),
+        execution_timeout=timedelta(hours=1),
+    )
+    assert step.priority_weight == 100_999
+    assert step.retry_delay == step.max_retry_delay == timedelta(seconds=10)
+    assert step.execution_timeout == timedelta(minutes=1)
+
+
+def test_what_is_cut_is_told(make):
+    with DAG("onboarding", schedule=None):
+        step = classic(
+            queue="onboarding",
+            priority_weight=5_000_000,
+            retry_delay=timedelta(hours=1),
+            max_retry_delay=timedelta(hours=2),
+            execution_timeout=timedelta(minutes=90),
+        )
+    cuts = [str(cut) for cut in policies.apply_to_task(step, FLEET, refuse=True)]
+    whose = "DAG 'onboarding', task 'step': "
+    assert cuts == [
+        f"{whose}priority_weight: 5000000 was cut to 999 (0 to 999 within onboarding)",
+        f"{whose}retry_delay: 1h was cut to 10s (queues.onboarding.retries.max_delay)",
+        f"{whose}max_retry_delay: 2h was cut to 10s (queues.onboarding.retries.max_delay)",
+        f"{whose}execution_timeout: 90m was cut to 1m (queues.onboarding.task_timeout)",
+    ]
+    assert policies.apply_to_task(step, FLEET, refuse=True) == [], "once"
+
+
+def test_nothing_is_told_of_what_the_queue_fills_in(make):
+    with DAG("onboarding", schedule=None):
+        steps = [kind(queue="onboarding") for kind in (classic, mapped_decorated)]
+    assert [policies.apply_to_task(step, FLEET, refuse=True) for step in steps] == [[], []]
+
+
+def test_no_retries_are_kept_where_the_default_is_above_zero(make, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TASK_RETRIES", "2")
+    assert make(queue="onboarding", retries=0).retries == 0
+    assert make(queue="onboarding", retries=2).retries == 4
+
+
+def test_elsewhere_nothing_is_refused(make):
+    unknown = make(queue="gone", refuse=False)
+    assert (unknown.queue, unknown.pool) == ("gone", "default_pool")
+    step = make(dag_id="rescore", queue="onboarding", pool="mine", refuse=False)
+    assert (step.pool, step.priority_weight) == ("onboarding", 100_001)
+
+
+def test_the_limits_of_a_listener():
+    with DAG("onboarding", schedule=None):
+        endless = Listener(task_id="a", queue="control")
+        bounded = Listener(task_id="b", queue="control", execution_timeout=timedelta(hours=9))
+        awaited = Listener(task_id="c", queue="onboarding")
+    for step in (endless, bounded, awaited):
+        policies.apply_to_task(step, FLEET, refuse=True)
+    assert endless.execution_timeout is None
+    assert bounded.execution_timeout == timedelta(minutes=5)
+    assert awaited.execution_timeout == timedelta(minutes=1)
+
+
+def test_every_way_to_write_a_task_gets_the_same():
+    with DAG("onboarding", schedule=None) as dag:
+
+        @task_group
+        def group():
+            @task(queue="onboarding")
+            def inner(): ...
+
+            inner()
+
+        @setup
+        @task(queue="onboarding")
+        def prepare(): ...
+
+        @teardown
+        @task(queue="onboarding")
+        def clean(): ...
+
+        @task(queue="onboarding")
+        def work(): ...
+
+        work.override(task_id="renamed")()
+        group()
+        with clean().as_teardown(setups=prepare()):
+            work()
+    for step in dag.tasks:
+        policies.apply_to_task(step, FLEET, refuse=True)
+    assert {step.task_id for step in dag.tasks} == {
+        *("group.inner", "prepare", "clean", "work", "renamed")
+    }
+    kinds = {
+        (step.pool, step.priority_weight, step.retries, step.execution_timeout)
+        for step in dag.tasks
+    }
+    assert kinds == {("onboarding", 100_001, 4, timedelta(minutes=1))}
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(["onboarding", "control", "batch"]),
+    st.integers(-(2**40), 2**40),
+)
+def test_no_author_s_weight_leaves_the_band(kind, queue, weight):
+    with DAG("onboarding", schedule=None):
+        step = kind(queue=queue, priority_weight=weight)
+    policies.apply_to_task(step, FLEET, refuse=True)
+    assert step.priority_weight // 1_000 == FLEET.queues[queue].priority

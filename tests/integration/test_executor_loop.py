@@ -15,6 +15,7 @@ from airflow_config import agenda, changed_runs, queues, wakeup
 from airflow_config.executor import listening_connection
 from airflow_config.scheduler_loop import SchedulerLoop
 from airflow_config.wakeup import Change, WakeUp
+from tests.clock import Clock
 from tests.executors import stock_afterwards
 from tests.metadata_database import insert_dag, insert_run, insert_task
 from tests.servers import wait_until
@@ -33,14 +34,6 @@ def told(metadata_orm: str) -> Iterator[WakeUp]:
     found = WakeUp(listening_connection)
     yield found
     found.close()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

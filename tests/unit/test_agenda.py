@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 from airflow_config import agenda as rules
 from airflow_config.agenda import Agenda, Profile, Run
 from airflow_config.wakeup import Change
+from tests.clock import Clock
 
 BATCH = 1
 URGENT_RUN, BATCH_RUN = ("onboarding", "a"), ("rescore", "b")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from airflow_config import capacity, live_workers, pools, queues
 from airflow_config.capacity import Capacity, slots
 from airflow_config.live_workers import LiveWorker, unserved
 from airflow_config.queues import PARALLELISM_MARGIN
+from tests.clock import Clock
 
 MODEL = """\
 queues:
@@ -123,13 +124,6 @@ def test_a_worker_without_a_process_serves_nothing() -> None:
 def test_an_entry_of_a_later_release_can_be_read() -> None:
     text = worker().model_dump_json()[:-1] + ', "gpus": 2}'
     assert LiveWorker.model_validate_json(text) == worker()
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

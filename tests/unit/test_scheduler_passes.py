@@ -9,6 +9,7 @@ import pytest
 from airflow.utils.state import TaskInstanceState
 
 from airflow_config import scheduler_passes as module
+from tests.clock import Clock
 
 
 class Session:
@@ -20,14 +21,6 @@ class Session:
 
     def __getattr__(self, name: str) -> Any:
         return lambda: self.asked.append(name)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Executor:

@@ -1,9 +1,7 @@
-"""What was kept of each promise, and what it costs to know; on a real metadata database."""
+"""What was kept of each promise, on a real metadata database."""
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,79 +18,9 @@ from airlane import queue_history
 from airlane.queue_history import Historian, Kept
 from intake import ledger
 from tests.app_database import AppDatabase
-from tests.metadata_database import insert_dag
-from tests.servers import PostgresServer
+from tests.integration.task_book import Book
 
 FLEET = queues.load()
-#: A chain of three with a fork: c waits for a and b, d for c.
-EDGES = {"a": ["c"], "b": ["c"], "c": ["d"], "d": []}
-_SERIALIZED_DAG = {
-    "dag": {
-        "tasks": [
-            {"__var": {"task_id": task, "downstream_task_ids": down}, "__type": "operator"}
-            for task, down in EDGES.items()
-        ]
-    }
-}
-_VERSION = """
-INSERT INTO dag_version (id, version_number, dag_id, bundle_name, created_at, last_updated)
-VALUES (gen_random_uuid(), 1, %s, 'b', now(), now()) RETURNING id
-"""
-_SERIALIZED = """
-INSERT INTO serialized_dag (id, dag_id, data, data_compressed, dag_hash, dag_version_id, created_at,
-                            last_updated)
-VALUES (gen_random_uuid(), %s, %s, %s, '', %s, now(), now())
-"""
-_RUN = """
-INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id, clear_number,
-                     updated_at)
-VALUES (%s, %s, 'running', 'manual', now(), (SELECT max(id) FROM log_template), 0, now())
-ON CONFLICT DO NOTHING
-"""
-_TASK = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at,
-                           dag_version_id, queued_dttm, scheduled_dttm, start_date, end_date,
-                           last_heartbeat_at)
-VALUES (gen_random_uuid(), %(task)s, %(dag)s, %(run)s, -1, %(state)s, 1, 0, 'h', '', %(queue)s, 1,
-        %(queue)s, 1, '', '\\x80057d942e', 'unset', now(), %(version)s,
-        now() - make_interval(secs => %(ready)s), now() - make_interval(secs => %(ready)s),
-        now() - make_interval(secs => %(start)s), now() - make_interval(secs => %(end)s),
-        now() - make_interval(secs => coalesce(%(end)s, %(start)s)))
-"""
-
-
-class Book:
-    """Adds tasks to a metadata database; times are seconds ago."""
-
-    def __init__(self, connection: psycopg.Connection, *, compressed: bool = False) -> None:
-        self.connection = connection
-        self.versions = {}
-        for dag in ("onboarding", "rescore_portfolio"):
-            insert_dag(connection, dag)
-            (version,) = connection.execute(_VERSION, [dag]).fetchone() or ()
-            text = json.dumps(_SERIALIZED_DAG)
-            packed = zlib.compress(text.encode()) if compressed else None
-            connection.execute(_SERIALIZED, [dag, None if compressed else text, packed, version])
-            self.versions[dag] = version
-
-    def add(
-        self,
-        task: str,
-        state: str,
-        *,
-        run: str = "r",
-        queue: str = "onboarding",
-        ready: float | None = None,
-        start: float | None = None,
-        end: float | None = None,
-    ) -> None:
-        dag = "rescore_portfolio" if queue == "batch" else "onboarding"
-        self.connection.execute(_RUN, [dag, run])
-        values = {"task": task, "run": run, "state": state, "queue": queue, "dag": dag}
-        values |= {"ready": ready, "start": start, "end": end, "version": self.versions[dag]}
-        self.connection.execute(_TASK, values)
 
 
 @pytest.fixture
@@ -215,130 +143,6 @@ def test_sign_ups_in_time_are_those_of_the_ledger(
     decide("failed", "error", 1)
     decide("before", "approve", 1, ago=4000)
     assert historian.look()["onboarding"].end_to_end == Kept(3, 1)
-
-
-# -- what it costs
-
-
-TASKS = 100_000
-#: Of them: that ran in the last hour, that wait.
-LATELY, WAIT = 3_000, 2_000
-_MANY_RUNS = """
-INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id, clear_number,
-                     updated_at)
-SELECT 'onboarding', 'r' || n, 'success', 'manual', now(), (SELECT max(id) FROM log_template), 0,
-       now()
-FROM generate_series(0, %(runs)s) AS n
-"""
-# Every fourth task is an urgent one of a chain a, b, c, d; one run after the other.
-_MANY_TASKS = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at,
-                           dag_version_id, queued_dttm, scheduled_dttm, start_date, end_date,
-                           last_heartbeat_at)
-SELECT gen_random_uuid(), (array['a', 'b', 'c', 'd'])[n %% 4 + 1], 'onboarding', 'r' || n / 4, -1,
-       CASE WHEN ago IS NULL THEN 'scheduled' ELSE 'success' END, 1, 0, 'h', '', queue, 1, queue, 1,
-       '', '\\x80057d942e', 'unset', now(), %(version)s, ready, ready, began, ended, ended
-FROM generate_series(0, %(tasks)s - 1) AS n,
-LATERAL (SELECT CASE
-    WHEN n < %(wait)s THEN NULL
-    WHEN n < %(wait)s + %(lately)s THEN (n - %(wait)s) * 3600.0 / %(lately)s
-    ELSE 4200 + (n - %(wait)s - %(lately)s) * 30 * 86400.0 / %(tasks)s
-END AS ago, CASE
-    WHEN n / 4 %% 4 = 0 AND n >= %(wait)s THEN 'onboarding' ELSE 'batch'
-END AS queue) AS x,
-LATERAL (SELECT now() - make_interval(secs => coalesce(ago, 60) + 3) AS ready,
-    now() - make_interval(secs => ago + 2) AS began,
-    now() - make_interval(secs => ago) AS ended) AS y
-"""
-
-
-@pytest.fixture(scope="module")
-def crowd(postgres: PostgresServer, metadata_template: str) -> Iterator[psycopg.Connection]:
-    """A metadata database with 100,000 task instances."""
-    url = postgres.create_database("metadata_crowd", owner="airflow", template=metadata_template)
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        version = Book(connection).versions["onboarding"]
-        connection.execute(_MANY_RUNS, {"runs": TASKS // 4})
-        sizes = {"tasks": TASKS, "lately": LATELY, "wait": WAIT, "version": version}
-        connection.execute(_MANY_TASKS, sizes)
-        connection.execute("VACUUM ANALYZE task_instance")
-        yield connection
-
-
-def plan(connection: psycopg.Connection, query: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Run a statement and return what PostgreSQL says of it."""
-    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}"
-    row = connection.execute(explain, values).fetchone()
-    assert row
-    found: dict[str, Any] = row[0][0]
-    return found
-
-
-def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for inner in node.get("Plans", ()):
-        yield from nodes(inner)
-
-
-def statements(connection: psycopg.Connection) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return every statement on `task_instance`, with its values."""
-    version = connection.execute("SELECT id FROM dag_version WHERE dag_id = 'onboarding'")
-    (number,) = version.fetchone() or ()
-    pairs = list(queue_history.edges(_SERIALIZED_DAG))
-    values: dict[str, Any] = {
-        "kept": queue_history.KEPT_WINDOW,
-        "rate": queue_history.RATE_WINDOW,
-        "beats": 300.0,
-        "queues": ["onboarding"],
-        "promises": [3.0],
-        "of": [str(number)] * len(pairs),
-        "tasks": [task for task, _ in pairs],
-        "ups": [up for _, up in pairs],
-    }
-    return {
-        name: (getattr(queue_history, name), values)
-        for name in ("_NOW", "_FLOW", "_VERSIONS", "_GAPS")
-    }
-
-
-@pytest.mark.parametrize("name", ["_NOW", "_FLOW", "_VERSIONS", "_GAPS"])
-def test_a_look_reads_what_is_active_or_was_lately_by_an_index(
-    crowd: psycopg.Connection, name: str
-) -> None:
-    query, values = statements(crowd)[name]
-    found = plan(crowd, query, values)
-    read = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "task_instance"]
-    assert read, found
-    assert {node["Node Type"] for node in read} <= {
-        "Index Scan",
-        "Index Only Scan",
-        "Bitmap Heap Scan",
-    }
-    used = {node["Index Name"] for node in nodes(found["Plan"]) if "Index Name" in node}
-    assert used <= {"ti_state", "ti_heartbeat", "ti_pool", "airlane_task_waiting"}, used
-    # the table has a hundred thousand rows; only what was lately or is active is looked at
-    assert max(node["Actual Rows"] * node["Actual Loops"] for node in read) <= LATELY + WAIT + 500
-    pages = crowd.execute("SELECT pg_relation_size('task_instance') / 8192").fetchone()
-    assert pages
-    touched = found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"]
-    assert touched < pages[0], "more pages than the table has"
-
-
-def test_a_look_at_a_crowd_is_right(crowd: psycopg.Connection, app_db: AppDatabase) -> None:
-    address = crowd.info
-    url = f"postgresql://airflow:{address.password}@{address.host}:{address.port}/metadata_crowd"
-    historian = Historian(FLEET, url, app_db.owner)
-    try:
-        found = historian.look()
-    finally:
-        historian.close()
-    assert found["batch"].scheduled == WAIT
-    task = found["onboarding"].task
-    assert task is not None
-    assert task.count == pytest.approx(LATELY / 4, abs=8)
-    assert task.kept == task.count
 
 
 def test_the_edges_are_those_that_airflow_writes() -> None:

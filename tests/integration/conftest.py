@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import Engine
 
 from airflow_config import metadata
@@ -68,6 +70,30 @@ def owner_engine(app_db: AppDatabase) -> Iterator[Engine]:
     engine = database.engine(app_db.owner)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def events(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the events server."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the broker."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def executor(redis_url: str) -> Iterator[Any]:
+    """An executor of airlane, not started: it sends and looks, and nothing wakes it."""
+    from airflow_config.executor import AirlaneExecutor
+    from tests.executors import celery_on
+
+    with celery_on(redis_url):
+        yield AirlaneExecutor(parallelism=8)
 
 
 @pytest.fixture

@@ -31,6 +31,11 @@ def pending(events: redis.Redis) -> int:
     return int(events.xpending(keys.SIGNUPS, keys.GROUP)["pending"])
 
 
+def drained(events: redis.Redis, airflow: AirflowDouble, count: int) -> Callable[[], bool]:
+    """Return what tells whether there are so many runs and every entry delivered is done."""
+    return lambda: len(airflow.runs) == count and pending(events) == 0
+
+
 def is_taken_in(events: redis.Redis) -> bool:
     """Tell whether every event is delivered and done."""
     groups: Any = events.xinfo_groups(keys.SIGNUPS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -49,12 +48,6 @@ def fleet(queues_file: Path) -> queues.Fleet:
 @pytest.fixture
 def environment(tmp_path: Path, redis_url: str, queues_file: Path) -> dict[str, str]:
     return worker_environment(tmp_path, redis_url, queues_file)
-
-
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 @pytest.fixture

@@ -100,12 +100,6 @@ def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
 def schedulers(metadata_orm: str, redis_url: str, writer: psycopg.Connection) -> Iterator[Any]:
     """Start one more scheduler."""
     found: list[Scheduler] = []

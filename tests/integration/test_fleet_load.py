@@ -49,13 +49,6 @@ def writer(database: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushdb()
-        yield client
-
-
 def add(
     writer: psycopg.Connection,
     count: int,

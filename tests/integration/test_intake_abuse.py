@@ -35,12 +35,6 @@ _DEADLINE = 300
 _CASE_DEADLINE = 60
 
 
-@pytest.fixture
-def events(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
-
-
 def test_ten_thousand_events_at_once(
     redis_url: str, events: redis.Redis, airflow: AirflowDouble
 ) -> None:

@@ -13,7 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.test_run_examination import RULES, STATES, examined, wrapped
+from tests.integration.run_looks import RULES, STATES, examined, wrapped
 from tests.metadata_database import insert_dag, insert_run, insert_task, statements_heard
 
 #: Instances of each mapped task.

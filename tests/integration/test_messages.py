@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,48 +14,16 @@ import redis
 from celery import Celery
 
 from airflow_config import queues
-from airflow_config.place import ROOT, queues_file
+from airflow_config.place import queues_file
 from tests.celery_workers import worker_environment
 from tests.servers import serving, wait_until
+from tests.workloads import DESCRIPTION, TOKEN, send
 from workers.command import worker_command
 
-TOKEN = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl"
 #: As it stands, and in the three ways in which base64 may cut it: a message's body is so encoded.
 SHAPES = [TOKEN] + [
     base64.b64encode(b" " * shift + TOKEN.encode()).decode()[4:-4] for shift in range(3)
 ]
-SAID = "(onboarding.score run=signup-1 try=1)"
-#: Sends one task with Airflow's own app, as its executor does.
-SEND = """
-import sys
-from airflow.providers.celery.executors.celery_executor_utils import execute_workload
-execute_workload.apply_async(args=[sys.stdin.read()], queue="onboarding")
-"""
-
-
-def workload() -> str:
-    number = "019a0000-0000-7000-8000-000000000001"
-    return json.dumps(
-        {
-            "token": TOKEN,
-            "dag_rel_path": "onboarding.py",
-            "bundle_info": {"name": "dags-folder", "version": None},
-            "log_path": "dag_id=onboarding/attempt=1.log",
-            "type": "ExecuteTask",
-            "ti": {
-                "id": number,
-                "dag_version_id": number,
-                "task_id": "score",
-                "dag_id": "onboarding",
-                "run_id": "signup-1",
-                "try_number": 1,
-                "map_index": -1,
-                "pool_slots": 1,
-                "queue": "onboarding",
-                "priority_weight": 100_000,
-            },
-        }
-    )
 
 
 @pytest.fixture(params=["INFO", "DEBUG"])
@@ -73,11 +39,6 @@ def shows_token(text: str) -> bool:
     return any(shape in text for shape in SHAPES)
 
 
-def send(environment: dict[str, str]) -> None:
-    words = [sys.executable, "-c", SEND]
-    subprocess.run(words, input=workload(), text=True, env=environment, cwd=ROOT, check=True)
-
-
 def test_a_message_carries_a_description_and_no_token(
     environment: dict[str, str], redis_url: str
 ) -> None:
@@ -85,7 +46,7 @@ def test_a_message_carries_a_description_and_no_token(
     with redis.Redis.from_url(redis_url) as broker:
         (raw,) = broker.lrange("onboarding", 0, -1)  # type: ignore[misc]
     message = json.loads(raw)
-    assert message["headers"]["argsrepr"] == SAID
+    assert message["headers"]["argsrepr"] == DESCRIPTION
     assert shows_token(raw.decode()), "this is how it would look"
     assert not shows_token(json.dumps({**message, "body": ""}))
 
@@ -115,15 +76,20 @@ def test_nothing_that_people_see_of_a_running_task_shows_its_token(
     arguments = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *words]
     with serving(arguments, log, lambda: bool(inspect.ping())):
         send(environment)
-        wait_until(lambda: any(map(bool, (inspect.active() or {}).values())), "the task to run")
-        active = inspect.active()
+        active: dict[str, Any] = {}
+
+        def runs() -> bool:
+            active.update(inspect.active() or {})
+            return any(active.values())
+
+        wait_until(runs, "the task to run")
         shown = [active, inspect.reserved(), inspect.scheduled(), inspect.stats(), inspect.conf()]
-        assert SAID in str(active)
+        assert DESCRIPTION in str(active)
         assert not shows_token(str(shown))
         kinds = {"task-received", "task-started"}
         wait_until(lambda: kinds <= {event["type"] for event in events}, "the task's events")
         told = [event for event in events if event["type"] == "task-received"]
-        assert told[0]["args"] == SAID
+        assert told[0]["args"] == DESCRIPTION
         begun = [event for event in events if event["type"] == "task-started"]
         assert begun[0]["routing_key"] == "onboarding"
         assert not shows_token(str(events))

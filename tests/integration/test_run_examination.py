@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -20,11 +19,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from airflow_config import run_examination
+from tests.integration.run_looks import RULES, STATES, examined, wrapped
 from tests.metadata_database import insert_dag, insert_run, insert_task, statements_heard
 
 TASKS = 5
-RULES = ["all_success", "all_done", "one_failed", "none_failed_min_one_success", "one_success"]
-STATES = [None, None, None, "success", "success", "failed", "skipped", "running", "up_for_retry"]
 EDGES = [(a, b) for b in range(TASKS) for a in range(b)]
 
 
@@ -49,31 +47,6 @@ def dag_of(edges: list[tuple[int, int]], rules: list[str]) -> Any:
         for above, below in edges:
             tasks[above].set_downstream(tasks[below])
     return DagSerialization.from_dict(DagSerialization.to_dict(dag))
-
-
-@contextmanager
-def wrapped() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        for owner, name, wrap in run_examination.WRAPS:
-            patched.setattr(owner, name, wrap(getattr(owner, name)))
-        yield
-
-
-def examined(dag: Any) -> tuple[Any, ...]:
-    """Look at the run; return what that decides and writes. The database is as before."""
-    with create_session() as session:
-        try:
-            run = session.scalars(select(DagRun)).one()
-            run.dag = dag
-            ready, callback = run.update_state(session=session, execute_callbacks=False)
-            scheduled = run.schedule_tis(ready, session=session)
-            session.flush()
-            rows = session.execute(
-                text("SELECT task_id, state, try_number FROM task_instance ORDER BY id")
-            ).all()
-            return [ti.task_id for ti in ready], callback, scheduled, run.state, rows
-        finally:
-            session.rollback()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-from uuid import uuid4
 
 import pytest
-from airflow.executors.workloads import ExecuteTask
-from airflow.executors.workloads.base import BundleInfo
-from airflow.executors.workloads.task import TaskInstanceDTO
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.workloads import DESCRIPTION, TOKEN, workload
 from workers.arguments import UNKNOWN, connect, describe, describe_before_publish, told
-
-#: Shaped like the JWT that Airflow makes: three parts with dots between.
-TOKEN = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIwMTk4In0.c2lnbmF0dXJl"
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
@@ -25,33 +19,10 @@ json_values = st.recursive(
 names = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
 
 
-def workload(**changes: object) -> ExecuteTask:
-    task = {
-        "id": uuid4(),
-        "dag_version_id": uuid4(),
-        "task_id": "score",
-        "dag_id": "onboarding",
-        "run_id": "signup-1",
-        "try_number": 1,
-        "map_index": -1,
-        "pool_slots": 1,
-        "queue": "onboarding",
-        "priority_weight": 100_000,
-        **changes,
-    }
-    return ExecuteTask(
-        ti=TaskInstanceDTO.model_validate(task),
-        dag_rel_path="onboarding.py",
-        token=TOKEN,
-        log_path="dag_id=onboarding/attempt=1.log",
-        bundle_info=BundleInfo(name="dags-folder"),
-    )
-
-
 def test_a_task_is_described_by_what_people_look_for() -> None:
     text = workload().model_dump_json()
     assert TOKEN in text, "Airflow's model has changed: is the token still sent?"
-    assert describe(text) == "(onboarding.score run=signup-1 try=1)"
+    assert describe(text) == DESCRIPTION
 
 
 def test_a_mapped_task_shows_its_index() -> None:
@@ -104,7 +75,7 @@ def test_a_message_of_celery_is_described() -> None:
     headers = {"argsrepr": TOKEN, "kwargsrepr": TOKEN}
     body = ((workload().model_dump_json(),), {}, {"callbacks": None})
     describe_before_publish(body=body, headers=headers)
-    assert headers == {"argsrepr": "(onboarding.score run=signup-1 try=1)", "kwargsrepr": "{}"}
+    assert headers == {"argsrepr": DESCRIPTION, "kwargsrepr": "{}"}
 
 
 def test_connecting_twice_describes_once() -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -24,62 +21,15 @@ from sqlalchemy.exc import OperationalError
 
 from airflow_config import scheduler_candidates as module
 from airflow_config.scheduler_candidates import Candidates
-from tests.metadata_database import insert_dag, insert_run, statements_heard
-
-POOLS = {"onboarding": 3, "control": 2, "batch": 4}
-#: DAG -> active tasks that a run of it may have.
-DAGS = {"onboarding": 16, "rescore": 2, "paused": 16}
-RUNS = [(dag_id, f"{dag_id}-{number}") for dag_id in DAGS for number in range(2)]
-
-_INSERT = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at)
-VALUES (%s, %s, %s, %s, %s, %s, 1, 0, '', '', %s, %s, 'batch', %s, '', '\\x80057d942e', 'unset',
-        now())
-"""
-_QUEUE = SchedulerJobRunner._executable_task_instances_to_queued
-_STATS: Callable[..., Any] = Pool.slots_stats
-
-
-@dataclass(frozen=True)
-class Task:
-    run: tuple[str, str]
-    pool: str = "batch"
-    slots: int = 1
-    state: str = "scheduled"
-    #: -1: not mapped.
-    index: int = -1
-
-
-TASKS = st.builds(
+from tests.integration.critical_section.waiting_tasks import (
+    RUNS,
+    STOCK_QUEUE,
+    STOCK_STATS,
+    TASKS,
     Task,
-    run=st.sampled_from(RUNS),
-    pool=st.sampled_from([*POOLS, "batch", "batch", "batch"]),
-    slots=st.sampled_from([1, 1, 1, 2, 5]),
-    state=st.sampled_from([*["scheduled"] * 6, "queued", "running", "deferred"]),
-    index=st.sampled_from([-1, -1, 0, 1, 7]),
+    fill,
 )
-
-
-@pytest.fixture
-def writer(metadata_orm: str) -> Iterator[psycopg.Connection]:
-    url = metadata_orm.replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
-        for pool, slots in POOLS.items():
-            connection.execute(
-                "INSERT INTO slot_pool (pool, slots, include_deferred) VALUES (%s, %s, %s)",
-                [pool, slots, pool == "control"],
-            )
-        for dag_id, most in DAGS.items():
-            insert_dag(connection, dag_id)
-            connection.execute(
-                "UPDATE dag SET max_active_tasks = %s WHERE dag_id = %s", [most, dag_id]
-            )
-        connection.execute("UPDATE dag SET is_paused = true WHERE dag_id = 'paused'")
-        for dag_id, run_id in RUNS:
-            insert_run(connection, run_id, "running", dag_id)
-        yield connection
+from tests.metadata_database import statements_heard
 
 
 @pytest.fixture
@@ -90,14 +40,6 @@ def candidates(monkeypatch: pytest.MonkeyPatch) -> Candidates:
     return Candidates(lambda _: True)
 
 
-def fill(writer: psycopg.Connection, tasks: list[Task], priorities: list[int]) -> None:
-    """Put these tasks in the place of all others; the first is the oldest."""
-    writer.execute("DELETE FROM task_instance")
-    for number, (task, priority) in enumerate(zip(tasks, priorities, strict=True)):
-        values = [UUID(int=number), f"t{number}", *task.run, task.index, task.state, task.pool]
-        writer.execute(_INSERT, [*values, task.slots, priority])
-
-
 @contextmanager
 def critical_section(
     candidates: Candidates | None, max_tis: int = 8
@@ -106,10 +48,10 @@ def critical_section(
     executor = LocalExecutor(parallelism=max_tis)
     executor.name = ExecutorName("airflow.executors.local_executor.LocalExecutor")
     runner = SchedulerJobRunner(Job(), executors=[executor])
-    queue = candidates.around_queueing(_QUEUE) if candidates else _QUEUE
+    queue = candidates.around_queueing(STOCK_QUEUE) if candidates else STOCK_QUEUE
     with pytest.MonkeyPatch.context() as patched:
         if candidates:
-            patched.setattr(Pool, "slots_stats", staticmethod(candidates.around_pools(_STATS)))
+            patched.setattr(Pool, "slots_stats", staticmethod(candidates.around_pools(STOCK_STATS)))
 
         def once() -> list[str]:
             with create_session() as session:

@@ -22,18 +22,15 @@ from sqlalchemy.orm import Session
 
 from airflow_config import scheduler_shortcut
 from airflow_config.scheduler_candidates import Candidates
-from tests.integration.test_scheduler_candidates import (
-    _QUEUE,
-    _STATS,
+from tests.integration.critical_section.waiting_tasks import (
     POOLS,
     RUNS,
+    STOCK_QUEUE,
+    STOCK_STATS,
     TASKS,
     Task,
     fill,
-    writer,
 )
-
-__all__ = ["writer"]
 
 Section = Callable[[Session], "list[Any] | None"]
 #: What differs between any two times that a task is queued.
@@ -63,12 +60,12 @@ def short(runner: SchedulerJobRunner, max_tis: int = 8, examined: Collection[str
 
 
 def stock(runner: SchedulerJobRunner, max_tis: int = 8, examined: Collection[str] = ALL) -> Section:
-    pools = Candidates(lambda pool: pool in examined).around_pools(_STATS)
+    pools = Candidates(lambda pool: pool in examined).around_pools(STOCK_STATS)
 
     def section(session: Session) -> list[Any]:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Pool, "slots_stats", staticmethod(pools))
-            return _QUEUE(runner, max_tis, session=session)
+            return STOCK_QUEUE(runner, max_tis, session=session)
 
     return section
 

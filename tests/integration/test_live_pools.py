@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -16,12 +14,10 @@ from sqlalchemy import select
 from airflow_config import live_workers, pools, queues
 from airflow_config.capacity import Capacity
 from airflow_config.live_workers import LiveWorker, unserved
-from airflow_config.place import ROOT
 from deploy.local.ports import free_port
 from tests.celery_workers import running_worker, worker_environment
-from tests.integration.test_messages import SEND, workload
 from tests.servers import wait_until
-from workers import arguments
+from tests.workloads import DESCRIPTION, send
 
 MODEL = """\
 queues:
@@ -123,16 +119,12 @@ def test_a_worker_that_stops_counts_for_what_it_still_runs(
 ) -> None:
     with running_worker(environment, "worker-onboarding", tmp_path / "log") as worker:
         wait_until(lambda: "onboarding" in live(broker), "the worker to live")
-        words = [sys.executable, "-c", SEND]
         assert live(broker)["onboarding"].taken_at is None
-        sent = workload()
-        subprocess.run(words, input=sent, text=True, env=environment, cwd=ROOT, check=True)
+        send(environment)
         wait_until(lambda: bool(broker.hlen("unacked:onboarding")), "the task to run")
         wait_until(lambda: bool(live(broker)["onboarding"].tasks), "the worker to tell of it")
         told = live(broker)["onboarding"]
-        assert [(task.task, task.queue) for task in told.tasks] == [
-            (arguments.describe(sent), "onboarding")
-        ]
+        assert [(task.task, task.queue) for task in told.tasks] == [(DESCRIPTION, "onboarding")]
         assert told.taken_at is not None
         worker.terminate()
         wait_until(lambda: live(broker)["onboarding"].queues == (), "the worker to stop")

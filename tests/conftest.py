@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -19,15 +20,12 @@ from deploy.local import valkey
 from deploy.local.ports import free_port
 from tests.servers import PASSWORD, PostgresServer, serving
 
+# Also when tests were only collected; before Airflow is imported, so that it ends first.
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("airlane", deadline=None)
 hypothesis.settings.load_profile("airlane")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _airflow_home() -> Iterator[None]:
-    yield
-    shutil.rmtree(os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

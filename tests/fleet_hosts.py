@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import pytest
+
+from airflow_config import queues
 from airflow_config.place import ROOT
 from deploy import passwords
-from deploy.fleet import secrets
+from deploy.fleet import notes, rendering, secrets
+from deploy.fleet.changes import compare, write
 from deploy.fleet.host import Host
+from deploy.fleet.secrets import Role
 from deploy.fleet.site import load
 
 QUEUES = (ROOT / "queues.yaml").read_text(encoding="utf-8")
+FLEET = queues.read(QUEUES)
 
 
 def site_text(folder: Path) -> str:
@@ -45,3 +52,25 @@ def made(folder: Path) -> Host:
         for name in secrets.NEEDS[role]:
             (own / name).write_text(known[name])
     return Host(etc, load(etc))
+
+
+def note_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have parts note what they run below `folder`, and look for their units there."""
+    monkeypatch.setattr(notes, "RUNTIME", folder / "run")
+    monkeypatch.setattr(notes, "UNITS", folder / "units")
+    (folder / "units").mkdir()
+
+
+def render(host: Host, role: Role, text: str) -> None:
+    """Write the files of a role for a queue model."""
+    wanted = rendering.files(host, queues.read(text), role, host.secrets(role))
+    write(wanted, compare(wanted, [], [], None), None)
+
+
+def runs(host: Host, part: str, class_name: str | None = None, pid: int = 7) -> Path:
+    """Have a part noted as one that runs; return the folder of its note."""
+    folder = notes.folder(part, class_name)
+    folder.mkdir(parents=True)
+    found = notes.note(host, FLEET, part, class_name)
+    notes.write(dataclasses.replace(found, pid=pid), folder)
+    return folder

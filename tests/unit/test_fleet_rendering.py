@@ -148,7 +148,9 @@ def test_redis_speaks_tls_alone_and_forgets_nothing(host: Host) -> None:
     assert f"maxmemory {512 * 2**20}" in lines
 
 
-def test_redis_takes_the_former_passwords_while_they_are_changed(host: Host) -> None:
+def test_redis_takes_the_former_passwords_while_they_are_changed(tmp_path: Path) -> None:
+    host = made(tmp_path)
+
     def digests(login: str) -> list[str]:
         text = files(host, "redis-broker")[host.state("redis-broker") / "users.acl"]
         line = next(line for line in text.splitlines() if line.startswith(f"user {login} "))

@@ -8,39 +8,20 @@ from pathlib import Path
 import pytest
 
 from airflow_config import queues
-from deploy.fleet import notes, rendering, running, serving
-from deploy.fleet.changes import compare, write
+from deploy.fleet import notes, running, serving
 from deploy.fleet.host import Host
 from deploy.fleet.secrets import Role
-from tests.fleet_hosts import QUEUES, made
-
-FLEET = queues.read(QUEUES)
+from tests.fleet_hosts import FLEET, QUEUES, made, note_in, render, runs
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     found = made(tmp_path)
-    monkeypatch.setattr(notes, "RUNTIME", tmp_path / "run")
-    monkeypatch.setattr(notes, "UNITS", tmp_path / "units")
-    (tmp_path / "units").mkdir()
+    note_in(tmp_path, monkeypatch)
     roles: tuple[Role, ...] = ("control", "worker", "relay", "logs", "flower")
     for role in roles:
         render(found, role, QUEUES)
     return found
-
-
-def render(host: Host, role: Role, text: str) -> None:
-    wanted = rendering.files(host, queues.read(text), role, host.secrets(role))
-    write(wanted, compare(wanted, [], [], None), None)
-
-
-def runs(host: Host, part: str, class_name: str | None = None, pid: int = 7) -> Path:
-    """Have a part noted as one that runs."""
-    folder = notes.folder(part, class_name)
-    folder.mkdir(parents=True)
-    found = notes.note(host, FLEET, part, class_name)
-    notes.write(dataclasses.replace(found, pid=pid), folder)
-    return folder
 
 
 def shows(active: str = "active", pid: int = 7, restarts: int = 0) -> running.Run:

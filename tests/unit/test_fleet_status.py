@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_config import queues
-from deploy.fleet import notes, rendering, status
-from deploy.fleet.changes import compare, write
+from deploy.fleet import status
 from deploy.fleet.host import Host
-from tests.fleet_hosts import QUEUES, made
-from tests.unit.test_fleet_running import runs
+from tests.fleet_hosts import QUEUES, made, note_in, render, runs
 
 #: Unit -> what systemd says of it; of all others, that they are not enabled and do not run.
 UNITS = {
@@ -36,11 +33,8 @@ def systemctl(words: list[str]) -> str:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     found = made(tmp_path)
-    monkeypatch.setattr(notes, "RUNTIME", tmp_path / "run")
-    monkeypatch.setattr(notes, "UNITS", tmp_path / "units")
-    (tmp_path / "units").mkdir()
-    wanted = rendering.files(found, queues.read(QUEUES), "logs", found.secrets("logs"))
-    write(wanted, compare(wanted, [], [], None), None)
+    note_in(tmp_path, monkeypatch)
+    render(found, "logs", QUEUES)
     return found
 
 

@@ -123,8 +123,11 @@ def as_user(user: int, work: Callable[[], object]) -> None:
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
-    process.join(60)
-    assert process.exitcode == 0, "see what it printed"
+    try:
+        process.join(60)
+        assert process.exitcode == 0, "see what it printed"
+    finally:
+        process.kill()
 
 
 @pytest.fixture

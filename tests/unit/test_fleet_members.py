@@ -92,11 +92,15 @@ def test_of_plays_at_the_same_time_none_is_lost(file: Path) -> None:
         )
         for name in ("a", "b", "c")
     ]
-    for play in plays:
-        assert play.stdin is not None
-        play.stdin.write("go\n")
-        play.stdin.flush()
-    for play in plays:
-        play.communicate(timeout=120)
-        assert play.returncode == 0
+    try:
+        for play in plays:
+            assert play.stdin is not None
+            play.stdin.write("go\n")
+            play.stdin.flush()
+        for play in plays:
+            play.communicate(timeout=120)
+            assert play.returncode == 0
+    finally:
+        for play in plays:
+            play.kill()
     assert set(hosts(file, "batch")) == {f"{name}{n}" for name in "abc" for n in range(20)}

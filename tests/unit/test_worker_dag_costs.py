@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,24 +63,37 @@ def test_files_are_counted_by_themselves() -> None:
         assert not costs.is_due(f"cron_{number}.py")
 
 
-def test_a_forked_process_tells_the_one_that_it_came_from() -> None:
-    meter = Meter()
+def in_a_fork(do: Callable[[], None]) -> None:
+    """Do something in a process that is forked from this one, and await its end."""
     pid = os.fork()
     if not pid:
+        try:
+            do()
+            os._exit(0)
+        finally:
+            # else it would go on as a second pytest
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_forked_process_tells_the_one_that_it_came_from() -> None:
+    meter = Meter()
+
+    def add() -> None:
         meter.add(1.5)
         meter.add(0.25)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
+
+    in_a_fork(add)
     assert meter.take() == 1.75
     assert meter.take() == 0
 
 
 def test_processes_of_one_parent_do_not_share_it_once_they_part() -> None:
     meter = Meter()
-    pid = os.fork()
-    if not pid:
+
+    def part() -> None:
         meter.renew()
         meter.add(1)
-        os._exit(0)
-    os.waitpid(pid, 0)
+
+    in_a_fork(part)
     assert meter.take() == 0

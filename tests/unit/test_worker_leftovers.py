@@ -19,7 +19,7 @@ print(adopted, ended, [p.pid for p in psutil.Process().children(recursive=True)]
 DETACHED = """
 subprocess.run([sys.executable, "-c", '''
 import subprocess, sys
-subprocess.Popen(["sleep", "3600"], start_new_session=True)
+subprocess.Popen(["sleep", "600"], start_new_session=True)
 '''], check=True)
 """
 STUBBORN = """
@@ -27,14 +27,14 @@ child = subprocess.Popen([sys.executable, "-c", '''
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("set", flush=True)
-time.sleep(3600)
+time.sleep(600)
 '''], stdout=subprocess.PIPE)
 child.stdout.readline()
 """
 KNOWN = """
-mine = subprocess.Popen(["sleep", "3600"])
+mine = subprocess.Popen(["sleep", "600"])
 known = leftovers.present()
-subprocess.Popen(["sleep", "3600"])
+subprocess.Popen(["sleep", "600"])
 """
 ENDED = """
 if os.fork() == 0:
@@ -46,7 +46,9 @@ os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
 def run(setup: str, known: str = "frozenset()", left: str = "") -> str:
     program = PROGRAM.format(setup=setup, known=known, left=left)
     words = [sys.executable, "-c", program]
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    # what is not ended holds the pipe, and would be waited for as long as it sleeps
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout.strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,24 +12,10 @@ import psutil
 import pytest
 
 from tests.servers import wait_until
-from workers.spare import LostError, Nursery, Template
+from tests.unit.spare_orders import begin, run
+from workers.spare import LostError, Template
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfd is Linux's")
-
-
-def run(nursery: Nursery) -> None:
-    """Do what an order says, in the process that got it."""
-    pipe = socket.socketpair()[0]
-    order = nursery.serve([[pipe.fileno()]], lambda: None)
-    match order.decode().split():
-        case ["exit", code]:
-            pipe.send(str(os.getpid()).encode())
-            os._exit(int(code))
-        case ["kill", number]:
-            os.kill(os.getpid(), int(number))
-        case ["wait"]:
-            pipe.recv(1)
-            os._exit(0)
 
 
 @pytest.fixture
@@ -39,14 +24,6 @@ def template() -> Iterator[Template]:
     yield found
     found.end()
     assert not psutil.pid_exists(found.pid)
-
-
-def begin(template: Template, order: str) -> tuple:
-    spare = template.spare()
-    ours, theirs = socket.socketpair()
-    template.begin(order.encode(), [theirs])
-    theirs.close()
-    return spare, ours
 
 
 def test_each_task_has_a_process_of_its_own_and_its_pipes(template):
@@ -97,7 +74,7 @@ def test_a_lost_template_is_told(template):
 
 PROGRAM = """
 import os, signal, socket, sys
-from tests.unit.test_worker_spare import begin, run
+from tests.unit.spare_orders import begin, run
 from workers import leftovers
 from workers.spare import Template
 leftovers.adopt()
@@ -123,7 +100,8 @@ os._exit(0)
 
 def said(program: str) -> str:
     words = [sys.executable, "-c", PROGRAM + program]
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout.strip()
 
 
 def test_the_end_of_a_task_is_told_without_its_template():

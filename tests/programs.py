@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +95,16 @@ class Programs:
 
     def report(self, line: str) -> None:
         self.reports.append(line)
+
+
+@contextmanager
+def sleeping(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that does nothing, with this environment, until the block ends."""
+    with subprocess.Popen(["sleep", "600"], env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def end_all(instance: Instance) -> None:

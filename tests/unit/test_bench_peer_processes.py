@@ -15,6 +15,7 @@ import pytest
 from tests.benchmarks.peers import processes
 from tests.benchmarks.peers.environment import UnavailableError
 from tests.benchmarks.peers.processes import MARKER, Processes
+from tests.programs import sleeping
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ INTERRUPTED = """\
 import os, signal, sys
 from pathlib import Path
 from tests.benchmarks.peers.processes import MARKER, Processes
+from tests.programs import sleeping
 
 # A shell starts what it runs in the background with interrupts ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -91,18 +93,24 @@ def test_an_impatient_second_interrupt_leaves_nothing_either(
     with subprocess.Popen(
         words, cwd=request.config.rootpath, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"started\n"
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == b"stopping\n"
-        processes.wait_until(lambda: "asked" in (tmp_path / "part.log").read_text(), "asked", 60)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    assert not processes.leftovers(tmp_path)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"started\n"
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == b"stopping\n"
+            log = tmp_path / "part.log"
+            processes.wait_until(lambda: "asked" in log.read_text(), "asked", 60)
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+            assert not processes.leftovers(tmp_path)
+        finally:
+            # what fails leaves nothing either
+            process.kill()
+            processes.end_leftovers(tmp_path)
 
 
 def test_what_an_earlier_run_left_is_found_by_its_folder(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "600"], env=env(tmp_path)) as left:
+    with sleeping(env(tmp_path)) as left:
         assert [p.pid for p in processes.leftovers(tmp_path)] == [left.pid]
         processes.end_leftovers(tmp_path)
         assert left.poll() is not None

@@ -17,7 +17,7 @@ from deploy.local import leftovers, stack, supervisor
 from deploy.local.instance import Instance
 from deploy.local.site import Site
 from deploy.local.supervisor import Supervisor
-from tests.programs import Programs, Use, end_all, pid, states
+from tests.programs import Programs, Use, end_all, pid, sleeping, states
 from tests.servers import wait_until
 
 
@@ -109,15 +109,14 @@ def test_another_instance_is_left_alone(
 
 def test_a_shell_that_used_airlane_env_is_no_leftover(instance: Instance) -> None:
     variables = {"AIRLANE_HOME": str(instance.folder), "PATH": os.environ["PATH"]}
-    with subprocess.Popen(["sleep", "60"], env=variables) as shell:
+    with sleeping(variables):
         assert leftovers.find(instance.folder) == []
-        shell.kill()
 
 
 def test_a_worker_started_by_hand_is_found(instance: Instance) -> None:
     variables = {"AIRLANE_HOME": str(instance.folder), "PATH": os.environ["PATH"]}
     variables["AIRLANE_PART"] = "worker-batch-4711"
-    with subprocess.Popen(["sleep", "60"], env=variables) as worker:
+    with sleeping(variables) as worker:
         found = leftovers.find(instance.folder)
         assert [process.pid for process in found] == [worker.pid]
         leftovers.end(found, grace=5)

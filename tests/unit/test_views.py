@@ -83,7 +83,7 @@ def worker(tasks: int = 0, **changes: object) -> LiveWorker:
     values = {
         **{"name": "batch@w1", "worker_class": "batch", "host": "w1", "concurrency": 8},
         **{"queues": ("batch",), "running": tasks, "longest_s": 3600.0 * max(0, tasks - 1)},
-        **{"release": "1.0", "tasks": running, "taken_at": now - timedelta(seconds=200)},
+        **{"release": "1.0", "tasks": running, "taken_at": now - timedelta(hours=3)},
     }
     return LiveWorker(**{**values, **changes})
 
@@ -91,7 +91,7 @@ def worker(tasks: int = 0, **changes: object) -> LiveWorker:
 def test_a_worker_tells_its_class_slots_and_when_it_last_took_a_task() -> None:
     line = seen(worker_commands.view([worker()])).splitlines()[1]
     assert line.split() == [
-        *("batch@w1", "batch", "8", "0", "-", "3", "min", "20", "s", "ago", "batch", "1.0"),
+        *("batch@w1", "batch", "8", "0", "-", "3", "h", "0", "min", "ago", "batch", "1.0"),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,11 +59,14 @@ def worker_environment(
 
 @contextmanager
 def running_worker(
-    environment: dict[str, str], part: str, log: Path
+    environment: dict[str, str], part: str, log: Path, before: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker until the block ends; then nothing of it is left."""
+    """Run a worker until the block ends; then nothing of it is left.
+
+    `before` its command line may stand what starts it, such as `nice`.
+    """
     fleet = queues.load(Path(environment["AIRLANE_QUEUES"]))
-    words = worker_command(fleet, class_of_part(part) or "", part)
+    words = [*before, *worker_command(fleet, class_of_part(part) or "", part)]
     variables = {**environment, "AIRLANE_PART": part}
     with (
         log.open("wb") as out,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from celery import Celery
 
-from airflow_config import queues, settings
-from airflow_config.place import ROOT
-from tests.celery_workers import worker_environment
+from airflow_config import settings
+from tests.celery_workers import running_worker, worker_environment
 from tests.execution_api_double import ExecutionApiDouble, Task
 from tests.servers import wait_until
-from workers.command import worker_command
 
 TOKEN = "a-token"
 MODEL = """\
@@ -95,30 +92,16 @@ def task_worker(
         (dags / name).write_text(text)
     queues_file = folder / "queues.yaml"
     queues_file.write_text(model % (queue_keys, concurrency))
-    fleet = queues.load(queues_file)
     with ExecutionApiDouble() as api:
         environment = _environment(folder, redis_url, queues_file, api, dags, extra or {})
+        environment |= variables or {}
         log = folder / "worker.log"
-        with (
-            log.open("wb") as out,
-            subprocess.Popen(
-                [*before, *worker_command(fleet, "work")],
-                env={**environment, **(variables or {})},
-                cwd=ROOT,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            ) as process,
-        ):
-            try:
-                ready = lambda: process.poll() is not None or " ready." in log.read_text()  # noqa: E731
-                wait_until(ready, "the worker to be ready", 120)
-                assert process.poll() is None, log.read_text()[-3000:]
-                celery = Celery(broker=redis_url, backend=redis_url)
-                yield TaskWorker(api, dags, folder, log, celery, process)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        with running_worker(environment, "worker-work", log, before) as process:
+            ready = lambda: process.poll() is not None or " ready." in log.read_text()  # noqa: E731
+            wait_until(ready, "the worker to be ready", 180)
+            assert process.poll() is None, log.read_text()[-3000:]
+            celery = Celery(broker=redis_url, backend=redis_url)
+            yield TaskWorker(api, dags, folder, log, celery, process)
 
 
 def _environment(
@@ -137,6 +120,5 @@ def _environment(
     return {
         **found,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "AIRLANE_PART": "worker-work",
         "LC_ALL": "C.UTF-8",
     }

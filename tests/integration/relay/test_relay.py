@@ -6,14 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 import redis
 from sqlalchemy import Engine, text
 
 from airflow_config.place import ROOT
-from intake import keys, outbox
+from intake import keys
 from intake.dead_letters import letters
 from intake.outbox import Publisher
 from tests.app_database import AppDatabase
@@ -57,9 +57,13 @@ def test_a_transaction_that_commits_late_is_not_passed_over(
 
 @pytest.mark.parametrize("step", ["assign", "due", "send", "mark"])
 def test_a_kill_after_any_step_loses_and_doubles_nothing(
-    step: str, app_db: AppDatabase, redis_url: str, worker_engine: Engine, publisher: Publisher
+    step: str,
+    app_db: AppDatabase,
+    redis_url: str,
+    worker_engine: Engine,
+    publisher: Publisher,
+    events: redis.Redis,
 ) -> None:
-    events = outbox.connect(redis_url)
     decide(worker_engine, "a", "b")
     decide(worker_engine, "bad", decision="error", score=None, reasons=["no such applicant"])
     program = f"""
@@ -85,26 +89,25 @@ def test_two_relays_at_once_publish_each_once(
     worker_engine: Engine, relay_engine: Engine, events: redis.Redis
 ) -> None:
     wanted = [f"e{number}" for number in range(300)]
-    running = True
+    over = Event()
 
     def relay() -> None:
         publisher = Publisher(relay_engine, events)
-        while running:
+        while not over.is_set():
             publisher.publish()
             publisher.heal()
 
-    threads = [Thread(target=relay) for _ in range(3)]
-    for thread in threads:
-        thread.start()
     writers = [Thread(target=decide, args=(worker_engine, *wanted[start::3])) for start in range(3)]
-    for thread in writers:
-        thread.start()
-    for thread in writers:
-        thread.join(60)
-    wait_until(lambda: len(stream(events)) >= len(wanted), "all published")
-    running = False
-    for thread in threads:
-        thread.join(30)
+    relays = [Thread(target=relay) for _ in range(3)]
+    try:
+        for thread in (*relays, *writers):
+            thread.start()
+        wait_until(lambda: len(stream(events)) >= len(wanted), "all published", 120)
+    finally:
+        # else pytest waits for them for ever
+        over.set()
+        for thread in (*writers, *relays):
+            thread.join(60)
     assert sorted(stream(events)) == sorted(wanted)
 
 

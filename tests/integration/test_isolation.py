@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import psutil
@@ -95,6 +96,8 @@ def state():
 state()
 """
 
+#: How the seconds begin for which what is left behind sleeps: those of this session alone.
+MARK = f"86{os.getpid():07}"
 #: What is left behind, each with a number of seconds to know it by.
 CHILDREN = """\
 import os, signal, subprocess, sys, time
@@ -102,23 +105,23 @@ from airflow.sdk import DAG, task
 
 DOUBLE = '''
 import subprocess
-subprocess.Popen(["sleep", "86413"], start_new_session=True)
+subprocess.Popen(["sleep", "MARK3"], start_new_session=True)
 '''
 STUBBORN = '''
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
-os.execvp("sleep", ["sleep", "86414"])
+os.execvp("sleep", ["sleep", "MARK4"])
 '''
 
 with DAG("children"):
     @task
     def plain():
-        subprocess.Popen(["sleep", "86411"])
+        subprocess.Popen(["sleep", "MARK1"])
 
     @task
     def detached():
-        subprocess.Popen(["sleep", "86412"], start_new_session=True)
+        subprocess.Popen(["sleep", "MARK2"], start_new_session=True)
         subprocess.run([sys.executable, "-c", DOUBLE], check=True)
 
     @task
@@ -128,16 +131,16 @@ with DAG("children"):
 
     @task
     def holds_the_log():
-        subprocess.Popen(["sleep", "86415"], stdout=sys.__stdout__, close_fds=False)
+        subprocess.Popen(["sleep", "MARK5"], stdout=sys.__stdout__, close_fds=False)
 
     @task
     def fails():
-        subprocess.Popen(["sleep", "86416"], start_new_session=True)
+        subprocess.Popen(["sleep", "MARK6"], start_new_session=True)
         raise ValueError("no")
 
     @task
     def killed():
-        subprocess.Popen(["sleep", "86417"], start_new_session=True)
+        subprocess.Popen(["sleep", "MARK7"], start_new_session=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
     @task
@@ -145,7 +148,7 @@ with DAG("children"):
         subprocess.run(["true"], check=True)
 
     plain(), detached(), stubborn(), holds_the_log(), fails(), killed(), tidy()
-"""
+""".replace("MARK", MARK)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,9 @@ def worker(tmp_path_factory, valkey_url):
     files = {"state.py": STATE, "children.py": CHILDREN}
     with task_worker(tmp_path_factory.mktemp("worker"), valkey_url, files) as found:
         yield found
+    for process in left():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def look(worker: TaskWorker) -> dict[str, object]:
@@ -174,14 +180,14 @@ def test_tasks_draw_different_random_numbers(worker: TaskWorker) -> None:
     assert draws[0][1] != draws[1][1]
 
 
-def left() -> list[str]:
+def left() -> list[psutil.Process]:
     """Return the processes that a task of this module left behind."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess):
             words = process.cmdline()
-            if words[:1] == ["sleep"] and words[1].startswith("8641"):
-                found.append(words[1])
+            if words[:1] == ["sleep"] and words[1].startswith(MARK):
+                found.append(process)
     return found
 
 

@@ -30,10 +30,10 @@ def _mark(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def test_a_valkey_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _mark(monkeypatch, tmp_path)
-    config = valkey.write_config(tmp_path, free_port(), logins={}, passwords={}, fsync="no")
+    port = free_port()
+    config = valkey.write_config(tmp_path, port, logins={}, passwords={}, fsync="no")
     (tmp_path / "users.acl").write_text("user default on nopass ~* &* +@all\n")
-    address = config.read_text().split("port ")[1].split()[0]
-    ready = lambda: valkey.answers(f"redis://127.0.0.1:{address}/0")  # noqa: E731 - a condition
+    ready = lambda: valkey.answers(f"redis://127.0.0.1:{port}/0")  # noqa: E731 - a condition
     with serving([str(valkey.binary()), str(config)], tmp_path / "log", ready):
         found = leftovers.find(tmp_path)
         assert [leftovers.part_of(process) for process in found] == ["a-part"]
@@ -53,5 +53,6 @@ def test_a_process_with_a_title_is_found_and_ended(
 
 def test_other_instances_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _mark(monkeypatch, tmp_path / "other")
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert [found.pid for found in leftovers.find(tmp_path / "other")] == [process.pid]
         assert leftovers.find(tmp_path) == []

@@ -74,7 +74,6 @@ def test_logs_are_bounded(tmp_path: Path, programs: Programs, use: Use, instance
     use(programs.part("talker", "talks"))
     try:
         stack.up(made, programs.report)
-        files = sorted(made.logs.glob("talker.log*"))
         wait_until(lambda: len(sorted(made.logs.glob("talker.log*"))) == 2, "a second file")
         stack.down(made, programs.report)
         files = sorted(made.logs.glob("talker.log*"))

@@ -24,6 +24,7 @@ from intake.events import parse, received_at
 from intake.ledger import Decision
 from intake.streams import SignupReader, connect
 from tests.airflow_double import AirflowDouble
+from tests.servers import wait_until
 
 DECISION = Decision("e", "7", "approve", 0.1, ["fine"], "v1", datetime(2026, 3, 1, tzinfo=UTC), "r")
 #: A protocol and reply shapes that a caller's client may have.
@@ -91,15 +92,21 @@ def test_decisions_are_followed_as_they_come(client: redis.Redis) -> None:
     assert producer.tail(client) == "0-0"
     publish(client, "old")
     after = producer.tail(client)
-    later = Thread(target=lambda: (time.sleep(0.3), publish(client, "a", "b", "c")))
+
+    def publish_later() -> None:
+        blocked = lambda: client.info("clients")["blocked_clients"] > 0  # noqa: E731 - a condition
+        wait_until(blocked, "somebody to wait")
+        publish(client, "a", "b", "c")
+
+    later = Thread(target=publish_later)
     later.start()
     begin = time.monotonic()
-    found = producer.wait(client, ["a", "c"], 20, after)
-    assert time.monotonic() - begin < 10
+    found = producer.wait(client, ["a", "c"], 200, after)
+    assert time.monotonic() - begin < 100, "it wakes as they come"
     later.join()
     assert sorted(found) == ["a", "c"]
     assert found["a"]["decision"] == "approve"
-    assert producer.wait(client, ["old"], 20, after="0-0").keys() == {"old"}
+    assert producer.wait(client, ["old"], 60, after="0-0").keys() == {"old"}
     assert producer.wait(client, ["old", "none"], 0.1, after) == {}
     assert producer.wait(client, ["old"], 0).keys() == {"old"}
 
@@ -243,10 +250,10 @@ def test_the_rules_suffice_for_the_relay(
     with redis.Redis.from_url(users("intake")) as intake:
         intake.xack(keys.SIGNUPS, keys.GROUP, intake.xrange(keys.SIGNUPS)[0][0])
     ledger.record(worker_engine, replace(DECISION, event_id="a"))
-    time.sleep(0.002)
+    time.sleep(0.002)  # all of them are older than this moment
     retention.trim_signups(relay_engine, client, timedelta(0))
     with redis.Redis.from_url(users("producer")) as reader:
-        assert producer.wait(reader, ["e"], 5)
+        assert producer.wait(reader, ["e"], 60)
     with redis.Redis.from_url(users("operator")) as operator:
         assert operator.xlen(keys.SIGNUPS) == 0
         assert [letter.reason for letter in dead_letters.letters(operator)] == ["error: fine"]

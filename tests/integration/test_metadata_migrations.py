@@ -169,13 +169,13 @@ def test_two_at_once_wait_for_each_other(metadata_url: str) -> None:
     metadata.withdraw(metadata_url)
     changes: list[list[str]] = []
     threads = [
-        threading.Thread(target=lambda: changes.append(metadata.migrate(metadata_url)))
+        threading.Thread(target=lambda: changes.append(metadata.migrate(metadata_url)), daemon=True)
         for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert sorted(map(len, changes)) == [0, 1]
 
 

@@ -11,7 +11,6 @@ import json
 import re
 import socket
 import threading
-import time
 from collections import Counter, deque
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -21,6 +20,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tests.servers import wait_until
 
 USER, PASSWORD = "intake", "secret"
 _RUN_ID = "^[A-Za-z0-9_.~:+-]+$"
@@ -74,9 +75,8 @@ class AirflowDouble:
         listening = self._socket.dup()
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()
-        end = time.monotonic() + 20
-        while not self._server.started and time.monotonic() < end:
-            time.sleep(0.01)
+        server = self._server
+        wait_until(lambda: server.started, "the double of Airflow's API to serve")
 
     def stop(self) -> None:
         assert self._server
@@ -102,7 +102,7 @@ class AirflowDouble:
         }
 
     def events(self) -> list[str]:
-        return sorted(run["conf"]["event"]["event_id"] for run in self.runs.values())
+        return sorted(run["conf"]["event"]["event_id"] for run in list(self.runs.values()))
 
     def _refusal(self, request: Request) -> Response | None:
         self.calls[f"{request.method} {request.url.path}"] += 1

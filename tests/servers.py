@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,15 @@ def wait_until(condition: Callable[[], bool], what: str, deadline: float = DEADL
         if time.monotonic() > end:
             pytest.fail(f"{what}: not within {deadline} s")
         time.sleep(0.02)
+
+
+async def eventually(condition: Callable[[], bool], what: str, deadline: float = DEADLINE) -> None:
+    """Await a condition on other threads or processes, as `wait_until`, beside what runs here."""
+    end = time.monotonic() + deadline
+    while not await asyncio.to_thread(condition):
+        if time.monotonic() > end:
+            pytest.fail(f"{what}: not within {deadline} s")
+        await asyncio.sleep(0.02)
 
 
 @contextmanager

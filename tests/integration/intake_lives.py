@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import redis
 
 from intake import keys
@@ -17,6 +18,14 @@ from tests.airflow_double import PASSWORD, USER, AirflowDouble
 
 AT = "2026-03-01T12:00:00Z"
 LIMITS: dict[str, Any] = {"claim_after": 1.0, "pause_check": 0.1, "lifetime": 120}
+
+
+def set_trigger(monkeypatch: pytest.MonkeyPatch, redis_url: str, airflow: AirflowDouble) -> None:
+    """Give the trigger the settings that it has in a triggerer's environment."""
+    monkeypatch.setenv("AIRLANE_EVENTS_URL", redis_url)
+    monkeypatch.setenv("AIRLANE_API_URL", airflow.url)
+    monkeypatch.setenv("AIRLANE_API_USER", USER)
+    monkeypatch.setenv("AIRLANE_API_PASSWORD", PASSWORD)
 
 
 def add(events: redis.Redis, event_id: str, entity_id: str = "1", **more: str | bytes) -> str:
@@ -40,13 +49,6 @@ def is_taken_in(events: redis.Redis) -> bool:
     """Tell whether every event is delivered and done."""
     groups: Any = events.xinfo_groups(keys.SIGNUPS)
     return bool(groups) and not groups[0]["lag"] and not groups[0]["pending"]
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Await a condition on other threads or processes."""
-    async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - of another process
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from intake.outbox import Publisher
 from intake.settings import IntakeSettings
 from tests.airflow_double import PASSWORD, USER, AirflowDouble
 from tests.app_database import AppDatabase
+from tests.servers import eventually
 
 AT = "2026-03-01T12:00:00Z"
 
@@ -80,14 +81,12 @@ async def listening(settings: IntakeSettings) -> AsyncIterator[asyncio.Task[str]
         yield task
     finally:
         task.cancel()
-        await asyncio.wait([task], timeout=20)
+        await asyncio.wait([task], timeout=60)
     assert task.done()
 
 
 async def until(engine: Engine, expected: dict[str, str]) -> None:
-    async with asyncio.timeout(30):
-        while await asyncio.to_thread(answered, engine) != expected:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await eventually(lambda: answered(engine) == expected, f"{expected} to be answered")
 
 
 def test_a_failed_run_without_an_answer_gets_one_that_can_be_replayed(
@@ -105,14 +104,13 @@ def test_a_failed_run_without_an_answer_gets_one_that_can_be_replayed(
     assert (found.run_id, found.entity_id, found.event) == ("signup-a", "7", conf("a")["event"])
     assert found.signed_up_at == datetime(2026, 3, 1, 12, 0, 1, tzinfo=UTC)
     assert outbox_ids(intake_engine) == ["a"]
-    client = outbox.connect(redis_url)
-    Publisher(relay_engine, client).publish()
-    (letter,) = dead_letters.letters(client)
-    assert letter.reason == f"error: {answers.REASON}"
-    assert dead_letters.replay(client, letter.id) == "a.r2"
-    ((_, fields),) = client.xrange(keys.SIGNUPS)
-    assert parse(fields, AT).payload == {"a": 1}
-    client.close()
+    with closing(outbox.connect(redis_url)) as client:
+        Publisher(relay_engine, client).publish()
+        (letter,) = dead_letters.letters(client)
+        assert letter.reason == f"error: {answers.REASON}"
+        assert dead_letters.replay(client, letter.id) == "a.r2"
+        ((_, fields),) = client.xrange(keys.SIGNUPS)
+        assert parse(fields, AT).payload == {"a": 1}
 
 
 def test_an_answer_that_is_there_stands(
@@ -150,7 +148,7 @@ def test_many_sweeps_and_a_late_step_at_once_leave_one_answer(
             worker_engine, ledger.Decision(**{**error.__dict__, "decision": "review"})
         )
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sum(counts) + late == len(ids)
     assert outbox_ids(worker_engine) == sorted(ids)
     for engine in engines:
@@ -255,14 +253,10 @@ def test_a_database_that_refuses_stops_no_sign_up_and_is_asked_again(
 
     async def scenario() -> None:
         async with listening(settings):
-            async with asyncio.timeout(30):
-                while "permission denied" not in caplog.text:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            await eventually(lambda: "permission denied" in caplog.text, "a refused look")
             with redis.Redis.from_url(settings.need("events_url")) as events:
                 events.xadd(keys.SIGNUPS, {"event_id": "b", "entity_id": "1", "at": AT})
-                async with asyncio.timeout(30):
-                    while "signup-b" not in airflow.runs:  # noqa: ASYNC110 - of another thread
-                        await asyncio.sleep(0.02)
+                await eventually(lambda: "signup-b" in airflow.runs, "the run of b")
             assert answered(worker_engine) == {}
             locked_out()
             await until(worker_engine, {"a": "error"})
@@ -273,15 +267,20 @@ def test_a_database_that_refuses_stops_no_sign_up_and_is_asked_again(
 
 @pytest.mark.parametrize("url", [None, "", "nonsense://", "postgresql+psycopg://x:x@127.0.0.1:1/x"])
 def test_without_a_database_the_listener_goes_on_and_ends_when_paused(
-    airflow: AirflowDouble, settings: IntakeSettings, url: str | None
+    airflow: AirflowDouble,
+    settings: IntakeSettings,
+    url: str | None,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    fail(airflow, "a")
+
     async def scenario() -> None:
         broken = settings.model_copy(update={"app_db_url": url})
         async with listening(broken) as task:
-            await asyncio.sleep(0.3)
+            await eventually(lambda: "without an answer, failure 2" in caplog.text, "two looks")
             assert not task.done()
             airflow.paused.add("signup_listener")
-            assert await asyncio.wait_for(task, 20) == PAUSED
+            assert await asyncio.wait_for(task, 60) == PAUSED
         assert _others() == []
 
     asyncio.run(scenario())
@@ -291,24 +290,28 @@ def test_the_end_of_the_listener_waits_for_no_database(
     airflow: AirflowDouble, settings: IntakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(airflow, "a")
-    asked, go_on = threading.Event(), threading.Event()
+    asked, go_on, went_on = threading.Event(), threading.Event(), threading.Event()
 
     def hang(*_: object) -> int:
         asked.set()
-        go_on.wait(30)
+        go_on.wait(120)
+        went_on.set()
         return 0
 
     monkeypatch.setattr(answers, "_answer", hang)
 
     async def scenario() -> None:
-        async with listening(settings) as task:
-            assert await asyncio.to_thread(asked.wait, 30)
-            task.cancel()
-            await asyncio.wait([task], timeout=10)
-            assert task.cancelled()
-            assert not go_on.is_set()
-        assert _others() == []
-        go_on.set()
+        try:
+            async with listening(settings) as task:
+                assert await asyncio.to_thread(asked.wait, 60)
+                task.cancel()
+                await asyncio.wait([task], timeout=60)
+                assert task.cancelled()
+                assert not went_on.is_set()
+            assert _others() == []
+        finally:
+            # else its thread holds up the end of the loop
+            go_on.set()
 
     asyncio.run(scenario())
 

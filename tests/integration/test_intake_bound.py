@@ -23,8 +23,8 @@ from intake.relay import Relay
 from intake.retention import is_nearly_full
 from tests.airflow_double import AirflowDouble
 from tests.app_database import AppDatabase
-from tests.integration.intake_lives import eventually, is_taken_in, listening
-from tests.servers import PASSWORD, serving, wait_until
+from tests.integration.intake_lives import is_taken_in, listening
+from tests.servers import PASSWORD, eventually, serving, wait_until
 
 #: Bytes; about 1 MiB is the empty server's own.
 _BOUND = 8 * 2**20
@@ -74,11 +74,13 @@ def test_what_was_taken_goes_on_and_makes_room(
 ) -> None:
     async def take_in() -> None:
         async with listening(_of(bounded, "intake"), airflow):
-            await eventually(lambda: is_taken_in(events), 120)
+            await eventually(lambda: is_taken_in(events), "all to be taken in", 120)
 
-    with redis.Redis.from_url(bounded) as events:
+    with (
+        redis.Redis.from_url(bounded) as events,
+        redis.Redis.from_url(_of(bounded, "producer")) as producer_client,
+    ):
         # the group is there, as on a stack that is up
-        producer_client = redis.Redis.from_url(_of(bounded, "producer"))
         first = producer.signup(producer_client, 1)
         asyncio.run(take_in())
         sent = [first, *_fill(bounded)]
@@ -102,7 +104,6 @@ def test_what_was_taken_goes_on_and_makes_room(
         late = producer.signup(producer_client, 1, payload="x" * 4_000)
         asyncio.run(take_in())
         assert f"signup-{late}" in airflow.runs
-        producer_client.close()
 
 
 def _decision(event_id: str) -> Decision:
@@ -120,7 +121,7 @@ def _relay_until(app_db: AppDatabase, events_url: str, condition: Any) -> None:
     thread = Thread(target=relay.run)
     thread.start()
     try:
-        wait_until(condition, "decisions to be published, and room", 60)
+        wait_until(condition, "decisions to be published, and room", 120)
     finally:
         relay.stop()
         thread.join(30)

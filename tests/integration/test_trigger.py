@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,15 +15,14 @@ import intake.trigger
 from intake import keys
 from intake.producer import signup
 from intake.trigger import SignupListenerOperator, SignupTrigger
-from tests.airflow_double import PASSWORD, USER, AirflowDouble
+from tests.airflow_double import USER, AirflowDouble
+from tests.integration.intake_lives import set_trigger
+from tests.servers import eventually
 
 
 @pytest.fixture
 def settings(redis_url: str, airflow: AirflowDouble, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRLANE_EVENTS_URL", redis_url)
-    monkeypatch.setenv("AIRLANE_API_URL", airflow.url)
-    monkeypatch.setenv("AIRLANE_API_USER", USER)
-    monkeypatch.setenv("AIRLANE_API_PASSWORD", PASSWORD)
+    set_trigger(monkeypatch, redis_url, airflow)
     monkeypatch.setenv("AIRLANE_INTAKE_PAUSE_CHECK", "0.1")
 
 
@@ -35,28 +33,25 @@ async def run() -> list[Any]:
 def test_the_trigger_waits_out_a_pause_and_ends_with_its_lifetime(
     settings: None, redis_url: str, airflow: AirflowDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition():  # noqa: ASYNC110 - of another thread
-                await asyncio.sleep(0.02)
-
     async def scenario() -> None:
         task = asyncio.create_task(run())
         with redis.Redis.from_url(redis_url) as events:
             first = signup(events, 7)
-            await until(lambda: airflow.events() == [first])
+            await eventually(lambda: airflow.events() == [first], "the first run")
             airflow.paused.add("signup_listener")
-            await until(lambda: not events.xinfo_consumers(keys.SIGNUPS, keys.GROUP))
+            await eventually(
+                lambda: not events.xinfo_consumers(keys.SIGNUPS, keys.GROUP), "the pause"
+            )
             second = signup(events, 8)
             asked = airflow.calls["dag"]
-            await until(lambda: airflow.calls["dag"] > asked + 3)
+            await eventually(lambda: airflow.calls["dag"] > asked + 3, "looks for the end of it")
             assert airflow.events() == [first]
             assert not task.done()
             # the next life is a short one
             monkeypatch.setattr(intake.trigger, "LIFETIME", 3)
             airflow.paused.clear()
-            await until(lambda: airflow.events() == sorted([first, second]))
-        events_fired = await asyncio.wait_for(task, 20)
+            await eventually(lambda: airflow.events() == sorted([first, second]), "the second run")
+        events_fired = await asyncio.wait_for(task, 60)
         # Ends the task without a worker.
         assert [type(event) for event in events_fired] == [TaskSuccessEvent]
 
@@ -64,7 +59,10 @@ def test_the_trigger_waits_out_a_pause_and_ends_with_its_lifetime(
 
 
 def test_a_missing_setting_is_waited_for_and_fails_no_run(
-    settings: None, airflow: AirflowDouble, monkeypatch: pytest.MonkeyPatch
+    settings: None,
+    airflow: AirflowDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(intake.trigger, "_RESTART", 0.05)
     monkeypatch.delenv("AIRLANE_API_USER")
@@ -73,10 +71,10 @@ def test_a_missing_setting_is_waited_for_and_fails_no_run(
 
     async def scenario() -> None:
         task = asyncio.create_task(run())
-        await asyncio.sleep(0.3)
+        await eventually(lambda: caplog.text.count("the listener starts anew") > 1, "two tries")
         assert not task.done()
         monkeypatch.setenv("AIRLANE_API_USER", USER)
-        assert len(await asyncio.wait_for(task, 20)) == 1
+        assert len(await asyncio.wait_for(task, 60)) == 1
 
     asyncio.run(scenario())
 
@@ -90,9 +88,8 @@ def test_the_triggerers_end_frees_what_is_in_flight(
         task = asyncio.create_task(run())
         with redis.Redis.from_url(redis_url) as events:
             signup(events, 7)
-            async with asyncio.timeout(30):
-                while not airflow.calls["POST /api/v2/dags/onboarding/dagRuns"]:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+            posts = "POST /api/v2/dags/onboarding/dagRuns"
+            await eventually(lambda: bool(airflow.calls[posts]), "a try")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

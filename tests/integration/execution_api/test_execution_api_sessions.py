@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from tests.execution_api_calls import (
     path_of,
     prepare,
 )
+from tests.servers import eventually
 
 
 def test_what_breaks_on_the_short_way_is_undone_and_done_by_airflow(
@@ -104,10 +104,7 @@ def test_a_task_that_somebody_holds_is_waited_for(
                         content=json.dumps(START),
                     )
                 )
-                deadline = time.monotonic() + 30
-                while not _waits(writer):
-                    assert time.monotonic() < deadline, "nobody waits for the row"
-                    await asyncio.sleep(0.02)
+                await eventually(lambda: _waits(writer), "somebody to wait for the row")
                 assert not start.done()
                 holder.commit()
                 return (await start).status_code

@@ -12,6 +12,9 @@ import pytest
 from airflow_config.place import ROOT
 from intake import applicants, database, ledger, model_registry
 
+#: Seconds: all the DAGs run to their end in the time of the first test.
+pytestmark = pytest.mark.timeout(900)
+
 SIGNED_UP = "2026-01-31T12:00:00+00:00"
 STEPS = (
     "skip_or_decide",
@@ -80,7 +83,7 @@ def runs(app, tmp_path_factory):
         [sys.executable, Path(__file__).with_name("dag_runs.py"), plan, result],
     ):
         ended = subprocess.run(
-            words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240, check=False
+            words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=400, check=False
         )
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     return dict(zip(PLANS, json.loads(result.read_text()), strict=True))

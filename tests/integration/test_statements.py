@@ -25,7 +25,7 @@ def instance(
 ) -> Instance:
     """An instance on the tests' server, with Airflow's schema in its database."""
     with postgres.connect() as connection:
-        connection.execute("DROP DATABASE airflow")
+        connection.execute("DROP DATABASE airflow WITH (FORCE)")
     url = postgres.create_database("airflow", owner="airflow", template=metadata_template)
     pg.ensure_logins(postgres.port, PASSWORD, dict.fromkeys(pg.LOGINS, PASSWORD))
     metadata.grant(url)

@@ -112,7 +112,7 @@ def test_a_worker_that_ended_is_drained(
 
     _draining(monkeypatch, worker, end)
     draining.drain(instance, worker, _NAME, None, lambda _line: None)  # type: ignore[arg-type]
-    assert off_duty(instance, _NAME).exists(), "it must take nothing when it is started again"
+    assert off_duty(instance, _NAME).exists()
 
 
 def test_a_broker_that_is_away_stops_nobody(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ _PARSE_DEADLINE = 180
 #: Seconds for what is under way to end, and for its messages to be taken.
 _IDLE_DEADLINE = 240
 _LOOK = 0.2
+#: Seconds for what is told to stand still to do so, on a machine that is busy with others.
+_REST = 10
 
 _Client = TypeVar("_Client")
 
@@ -216,13 +218,16 @@ class Stack(ABC):
     def rest(self) -> None:
         """Stop all its processes in their tracks (SIGSTOP), servers too: it uses nothing then."""
         self._resting = True
-        for _ in range(5):  # one may fork another between the look and its own stop
-            awake = [p for p in self._processes() if _status(p) != psutil.STATUS_STOPPED]
-            if not awake:
-                return
+        end = time.monotonic() + _REST
+        # one may fork another between the look and its own stop
+        while awake := [p for p in self._processes() if _status(p) != psutil.STATUS_STOPPED]:
+            if time.monotonic() > end:
+                raise BenchError(
+                    f"expected {self.name} to be at rest, found processes that still run"
+                )
             for process in awake:
                 _signal(process, signal.SIGSTOP)
-        raise BenchError(f"expected {self.name} to be at rest, found processes that still run")
+            time.sleep(0.02)
 
     def resume(self) -> None:
         """Let it go on: what others lean on first."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from sqlalchemy import Engine
@@ -117,6 +118,13 @@ def metadata_url(postgres: PostgresServer, metadata_template: str) -> str:
     """The address of a metadata database of the test's own."""
     name = f"metadata_{next(_numbers)}"
     return postgres.create_database(name, owner="airflow", template=metadata_template)
+
+
+@pytest.fixture
+def writer(metadata_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Another process that works on the metadata database; each statement commits."""
+    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from airflow.executors.local_executor import LocalExecutor
@@ -21,14 +19,12 @@ ENDS = [TaskInstanceState.SUCCESS, TaskInstanceState.FAILED]
 
 
 @pytest.fixture
-def writer(metadata_orm: str) -> Iterator[psycopg.Connection]:
-    url = metadata_orm.replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
-        insert_dag(connection, "d")
-        insert_run(connection, "r", "running")
-        for state in STATES:
-            insert_task(connection, f"t-{state}", "r", state)
-        yield connection
+def writer(writer: psycopg.Connection, metadata_orm: str) -> psycopg.Connection:
+    insert_dag(writer, "d")
+    insert_run(writer, "r", "running")
+    for state in STATES:
+        insert_task(writer, f"t-{state}", "r", state)
+    return writer
 
 
 def key(state: object) -> TaskInstanceKey:

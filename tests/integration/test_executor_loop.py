@@ -22,10 +22,9 @@ from tests.servers import wait_until
 
 
 @pytest.fixture
-def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
-        insert_dag(connection, "d")
-        yield connection
+def writer(writer: psycopg.Connection) -> psycopg.Connection:
+    insert_dag(writer, "d")
+    return writer
 
 
 @pytest.fixture

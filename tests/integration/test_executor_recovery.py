@@ -92,11 +92,10 @@ class Scheduler:
 
 
 @pytest.fixture
-def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
-        insert_dag(connection, "d")
-        insert_run(connection, "r", "running")
-        yield connection
+def writer(writer: psycopg.Connection) -> psycopg.Connection:
+    insert_dag(writer, "d")
+    insert_run(writer, "r", "running")
+    return writer
 
 
 @pytest.fixture

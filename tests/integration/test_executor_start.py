@@ -41,13 +41,6 @@ def unbounded(executor: AirlaneExecutor, monkeypatch: pytest.MonkeyPatch) -> Air
     return executor
 
 
-@pytest.fixture
-def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
-    """Another process that works on the metadata database."""
-    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
-        yield connection
-
-
 def listeners(writer: psycopg.Connection) -> list[int]:
     """Return the database's processes that serve a connection which listens."""
     query = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -37,16 +36,13 @@ def database(metadata_orm: str) -> str:
 
 
 @pytest.fixture
-def writer(database: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database, autocommit=True) as connection:
-        for dag_id, most in {"wide": 1000, "narrow": 4, "paused": 1000}.items():
-            insert_dag(connection, dag_id)
-            insert_run(connection, "r", "running", dag_id)
-            connection.execute(
-                "UPDATE dag SET max_active_tasks = %s WHERE dag_id = %s", [most, dag_id]
-            )
-        connection.execute("UPDATE dag SET is_paused = true WHERE dag_id = 'paused'")
-        yield connection
+def writer(writer: psycopg.Connection) -> psycopg.Connection:
+    for dag_id, most in {"wide": 1000, "narrow": 4, "paused": 1000}.items():
+        insert_dag(writer, dag_id)
+        insert_run(writer, "r", "running", dag_id)
+        writer.execute("UPDATE dag SET max_active_tasks = %s WHERE dag_id = %s", [most, dag_id])
+    writer.execute("UPDATE dag SET is_paused = true WHERE dag_id = 'paused'")
+    return writer
 
 
 def add(

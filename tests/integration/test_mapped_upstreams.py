@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,11 +47,10 @@ def dag_of(rule: str = "all_success") -> Any:
 
 
 @pytest.fixture
-def writer(metadata_orm: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(metadata_orm.replace("+psycopg", ""), autocommit=True) as connection:
-        insert_dag(connection, "d")
-        insert_run(connection, "r", "running", "d")
-        yield connection
+def writer(writer: psycopg.Connection, metadata_orm: str) -> psycopg.Connection:
+    insert_dag(writer, "d")
+    insert_run(writer, "r", "running", "d")
+    return writer
 
 
 def fill(writer: psycopg.Connection, source: str | None, states: dict[str, list[Any]]) -> None:

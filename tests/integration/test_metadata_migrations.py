@@ -20,21 +20,10 @@ RUN = {"kind": "run", "dag_id": "d", "run_id": "r"}
 TASK = {"kind": "task", "dag_id": "d", "run_id": "r"}
 
 
-def psycopg_url(url: str) -> str:
-    return url.replace("+psycopg", "")
-
-
-@pytest.fixture
-def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
-    """Whoever commits; in autocommit mode."""
-    with psycopg.connect(psycopg_url(metadata_url), autocommit=True) as connection:
-        yield connection
-
-
 @pytest.fixture
 def heard(metadata_url: str) -> Iterator[psycopg.Connection]:
     """Who listens to the channel."""
-    with psycopg.connect(psycopg_url(metadata_url), autocommit=True) as connection:
+    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f"LISTEN {CHANNEL}")
         yield connection
 

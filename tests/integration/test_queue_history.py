@@ -24,12 +24,6 @@ FLEET = queues.load()
 
 
 @pytest.fixture
-def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(metadata_url.replace("+psycopg", ""), autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
 def book(writer: psycopg.Connection) -> Book:
     return Book(writer)
 

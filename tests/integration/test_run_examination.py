@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -27,14 +27,13 @@ EDGES = [(a, b) for b in range(TASKS) for a in range(b)]
 
 
 @pytest.fixture
-def writer(metadata_orm: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(metadata_orm.replace("+psycopg", ""), autocommit=True) as connection:
-        insert_dag(connection, "d")
-        insert_run(connection, "r", "running", "d")
-        for number in range(TASKS):
-            insert_task(connection, f"t{number}", "r", None, "d", 1)
-        connection.execute("UPDATE task_instance SET end_date = now(), try_number = 1")
-        yield connection
+def writer(writer: psycopg.Connection, metadata_orm: str) -> psycopg.Connection:
+    insert_dag(writer, "d")
+    insert_run(writer, "r", "running", "d")
+    for number in range(TASKS):
+        insert_task(writer, f"t{number}", "r", None, "d", 1)
+    writer.execute("UPDATE task_instance SET end_date = now(), try_number = 1")
+    return writer
 
 
 def dag_of(edges: list[tuple[int, int]], rules: list[str]) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
@@ -12,20 +10,16 @@ from tests.metadata_database import insert_dag, insert_run
 
 
 @pytest.fixture
-def writer(metadata_orm: str) -> Iterator[psycopg.Connection]:
-    url = metadata_orm.replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
-        for pool, slots in POOLS.items():
-            connection.execute(
-                "INSERT INTO slot_pool (pool, slots, include_deferred) VALUES (%s, %s, %s)",
-                [pool, slots, pool == "control"],
-            )
-        for dag_id, most in DAGS.items():
-            insert_dag(connection, dag_id)
-            connection.execute(
-                "UPDATE dag SET max_active_tasks = %s WHERE dag_id = %s", [most, dag_id]
-            )
-        connection.execute("UPDATE dag SET is_paused = true WHERE dag_id = 'paused'")
-        for dag_id, run_id in RUNS:
-            insert_run(connection, run_id, "running", dag_id)
-        yield connection
+def writer(writer: psycopg.Connection, metadata_orm: str) -> psycopg.Connection:
+    for pool, slots in POOLS.items():
+        writer.execute(
+            "INSERT INTO slot_pool (pool, slots, include_deferred) VALUES (%s, %s, %s)",
+            [pool, slots, pool == "control"],
+        )
+    for dag_id, most in DAGS.items():
+        insert_dag(writer, dag_id)
+        writer.execute("UPDATE dag SET max_active_tasks = %s WHERE dag_id = %s", [most, dag_id])
+    writer.execute("UPDATE dag SET is_paused = true WHERE dag_id = 'paused'")
+    for dag_id, run_id in RUNS:
+        insert_run(writer, run_id, "running", dag_id)
+    return writer

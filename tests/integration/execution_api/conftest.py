@@ -28,7 +28,6 @@ def server(application: Any, metadata_orm: str) -> Server:
 
 
 @pytest.fixture
-def writer(server: Server) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        insert_dag(connection, "d")
-        yield connection
+def writer(writer: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    insert_dag(writer, "d")
+    return writer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
@@ -15,12 +13,10 @@ from tests.metadata_database import insert_dag
 
 
 @pytest.fixture
-def writer(metadata_url: str) -> Iterator[psycopg.Connection]:
-    url = metadata_url.replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
-        for dag_id in ("onboarding", "rescore"):
-            insert_dag(connection, dag_id)
-        yield connection
+def writer(writer: psycopg.Connection) -> psycopg.Connection:
+    for dag_id in ("onboarding", "rescore"):
+        insert_dag(writer, dag_id)
+    return writer
 
 
 @pytest.fixture

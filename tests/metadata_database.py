@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 from sqlalchemy import event
@@ -19,13 +21,8 @@ INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id
                      updated_at)
 VALUES (%s, %s, %s, 'manual', now(), (SELECT max(id) FROM log_template), 0, now())
 """
-_INSERT_TASK = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at)
-VALUES (gen_random_uuid(), %s, %s, %s, -1, %s, 1, 0, '', '', 'default_pool', 1, 'batch', %s, '',
-        '\\x80057d942e', 'unset', now())
-"""
+#: As Airflow pickles what an author did not say.
+_NO_CONFIG = bytes.fromhex("80057d942e")
 
 _INSERT_BUNDLE = "INSERT INTO dag_bundle (name, active) VALUES ('b', true) ON CONFLICT DO NOTHING"
 _INSERT_DAG = """
@@ -42,8 +39,9 @@ VALUES (gen_random_uuid(), (SELECT count(*) + 1 FROM dag_version WHERE dag_id = 
         now(), now()) RETURNING id
 """
 _INSERT_SERIALIZED = """
-INSERT INTO serialized_dag (id, dag_id, data, dag_hash, dag_version_id, created_at, last_updated)
-VALUES (gen_random_uuid(), %s, '{}', '', %s, now(), now())
+INSERT INTO serialized_dag (id, dag_id, data, data_compressed, dag_hash, dag_version_id, created_at,
+                            last_updated)
+VALUES (gen_random_uuid(), %s, %s, %s, '', %s, now(), now())
 """
 
 
@@ -86,11 +84,18 @@ def insert_dag(connection: psycopg.Connection, dag_id: str) -> None:
     connection.execute(_INSERT_DAG, [dag_id])
 
 
-def edit_dag(connection: psycopg.Connection, dag_id: str) -> None:
-    """Add a newer version of a DAG, as when its file was edited."""
-    version = connection.execute(_INSERT_VERSION, [dag_id, dag_id]).fetchone()
-    assert version
-    connection.execute(_INSERT_SERIALIZED, [dag_id, version[0]])
+def edit_dag(
+    connection: psycopg.Connection,
+    dag_id: str,
+    data: str | None = "{}",
+    compressed: bytes | None = None,
+) -> UUID:
+    """Add a newer version of a DAG, as when its file was edited; return the version's id."""
+    row = connection.execute(_INSERT_VERSION, [dag_id, dag_id]).fetchone()
+    assert row
+    version: UUID = row[0]
+    connection.execute(_INSERT_SERIALIZED, [dag_id, data, compressed, version])
+    return version
 
 
 def insert_run(connection: psycopg.Connection, run_id: str, state: str, dag_id: str = "d") -> None:
@@ -105,9 +110,27 @@ def insert_task(
     state: str | None,
     dag_id: str = "d",
     weight: int = 1,
+    **columns: object,
 ) -> None:
-    """Add a task to a run."""
-    connection.execute(_INSERT_TASK, [task_id, dag_id, run_id, state, weight])
+    """Add a task to a run; `columns` of `task_instance` in the place of the usual ones."""
+    values = {
+        **{"id": uuid4(), "task_id": task_id, "dag_id": dag_id, "run_id": run_id, "map_index": -1},
+        **{"state": state, "try_number": 1, "max_tries": 0, "hostname": "", "unixname": ""},
+        **{"pool": "default_pool", "pool_slots": 1, "queue": "batch", "priority_weight": weight},
+        **{"custom_operator_name": "", "executor_config": _NO_CONFIG, "span_status": "unset"},
+        "updated_at": datetime.now(UTC),
+        **columns,
+    }
+    places = ", ".join(f"%({name})s" for name in values)
+    connection.execute(
+        f"INSERT INTO task_instance ({', '.join(values)}) VALUES ({places})",  # noqa: S608
+        values,
+    )
+
+
+def ago(seconds: float | None) -> datetime | None:
+    """Return the time so many seconds ago; None for None."""
+    return None if seconds is None else datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 @contextmanager

@@ -11,23 +11,11 @@ import redis
 from airflow_config import live_workers, queues
 from airflow_config.live_workers import LiveWorker
 from airlane import fleet_load
-from tests.metadata_database import insert_dag, insert_run
+from tests.metadata_database import ago, insert_dag, insert_run, insert_task
 from workers.scaling import Load
 from workers.scaling_rules import RATE_WINDOW, Rules
 
 FLEET = queues.load()
-_INSERT = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at,
-                           scheduled_dttm, start_date, end_date, last_heartbeat_at)
-VALUES (gen_random_uuid(), %(task)s, %(dag)s, 'r', -1, %(state)s, 1, 0, %(host)s, '', 'batch', 1,
-        %(queue)s, 1, '', '\\x80057d942e', 'unset', now(),
-        now() - make_interval(secs => %(ready)s),
-        now() - make_interval(secs => %(start)s),
-        now() - make_interval(secs => %(end)s),
-        now() - make_interval(secs => %(beat)s))
-"""
 
 
 @pytest.fixture
@@ -61,12 +49,10 @@ def add(
     for _ in range(count):
         number = writer.execute("SELECT count(*) FROM task_instance").fetchone()[0]
         beat = end if end is not None else 1 if start is not None else None
-        writer.execute(
-            _INSERT,
-            {
-                **{"task": f"t{number}", "dag": dag, "state": state, "host": host, "queue": queue},
-                **{"ready": ready, "start": start, "end": end, "beat": beat},
-            },
+        insert_task(
+            *(writer, f"t{number}", "r", state, dag),
+            **{"hostname": host, "pool": "batch", "queue": queue, "scheduled_dttm": ago(ready)},
+            **{"start_date": ago(start), "end_date": ago(end), "last_heartbeat_at": ago(beat)},
         )
 
 

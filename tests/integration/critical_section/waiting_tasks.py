@@ -12,18 +12,13 @@ from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.pool import Pool
 from hypothesis import strategies as st
 
+from tests.metadata_database import insert_task
+
 POOLS = {"onboarding": 3, "control": 2, "batch": 4}
 #: DAG -> active tasks that a run of it may have.
 DAGS = {"onboarding": 16, "rescore": 2, "paused": 16}
 RUNS = [(dag_id, f"{dag_id}-{number}") for dag_id in DAGS for number in range(2)]
 
-_INSERT = """
-INSERT INTO task_instance (id, task_id, dag_id, run_id, map_index, state, try_number, max_tries,
-                           hostname, unixname, pool, pool_slots, queue, priority_weight,
-                           custom_operator_name, executor_config, span_status, updated_at)
-VALUES (%s, %s, %s, %s, %s, %s, 1, 0, '', '', %s, %s, 'batch', %s, '', '\\x80057d942e', 'unset',
-        now())
-"""
 STOCK_QUEUE = SchedulerJobRunner._executable_task_instances_to_queued
 STOCK_STATS: Callable[..., Any] = Pool.slots_stats
 
@@ -52,5 +47,9 @@ def fill(writer: psycopg.Connection, tasks: list[Task], priorities: list[int]) -
     """Put these tasks in the place of all others; the first is the oldest."""
     writer.execute("DELETE FROM task_instance")
     for number, (task, priority) in enumerate(zip(tasks, priorities, strict=True)):
-        values = [UUID(int=number), f"t{number}", *task.run, task.index, task.state, task.pool]
-        writer.execute(_INSERT, [*values, task.slots, priority])
+        dag_id, run_id = task.run
+        insert_task(
+            *(writer, f"t{number}", run_id, task.state, dag_id, priority),
+            **{"id": UUID(int=number), "map_index": task.index},
+            **{"pool": task.pool, "pool_slots": task.slots},
+        )

@@ -12,6 +12,7 @@ import re
 import socket
 import threading
 from collections import Counter, deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from deploy.local.ports import free_port
 from tests.servers import wait_until
 
 USER, PASSWORD = "intake", "secret"
@@ -48,7 +50,9 @@ class AirflowDouble:
         #: Runs created count as active until this is cleared.
         self.runs_stay_active = False
         self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # a number of our own choice stays ours while nobody listens
+        self._socket.bind(("127.0.0.1", free_port()))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -79,11 +83,15 @@ class AirflowDouble:
         wait_until(lambda: server.started, "the double of Airflow's API to serve")
 
     def stop(self) -> None:
+        """Refuse every connection until it is started again."""
         assert self._server
         assert self._thread
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(20)
         self._server = None
+        # else the system would go on taking connections, and whoever calls would wait for an answer
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def add_run(
         self,

@@ -212,7 +212,10 @@ def test_an_api_that_cannot_say_it_now_is_told_apart(
 
 
 def test_the_listener_answers_as_runs_fail_also_after_an_outage(
-    airflow: AirflowDouble, settings: IntakeSettings, worker_engine: Engine
+    airflow: AirflowDouble,
+    settings: IntakeSettings,
+    worker_engine: Engine,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     fail(airflow, "before", ended=days_ago(20))
 
@@ -221,7 +224,7 @@ def test_the_listener_answers_as_runs_fail_also_after_an_outage(
             await until(worker_engine, {"before": "error"})
             await asyncio.to_thread(airflow.stop)
             fail(airflow, "meanwhile")
-            await asyncio.sleep(0.2)  # some sweeps that find nobody
+            await eventually(lambda: "without an answer, failure 2" in caplog.text, "two looks")
             await asyncio.to_thread(airflow.start)
             await until(worker_engine, {"before": "error", "meanwhile": "error"})
 

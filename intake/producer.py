@@ -70,7 +70,7 @@ def follow(
         left = _BLOCK_MS
         if end is not None:
             # At least one read, also with a time-out of 0; BLOCK 0 would wait for ever.
-            left = max(1, min(_BLOCK_MS, int((end - time.monotonic()) * 1000)))
+            left = max(1, int(min(_BLOCK_MS, (end - time.monotonic()) * 1000)))
         reply = cast("Any", client.xread({keys.DECISIONS: after}, block=left, count=100))
         entries = _entries(reply)
         for entry_id, fields in entries:

@@ -11,7 +11,7 @@ import redis
 import typer
 
 from airlane.options import JsonFlag
-from airlane.output import console, decision_line, errors, print_json
+from airlane.output import console, decision_line, errors, print_json, printable
 from airlane.reach import reach
 from intake import database, dead_letters, ledger, producer
 
@@ -142,7 +142,8 @@ def list_dead(json: JsonFlag = False) -> None:
         return
     for letter in letters:
         event_id = letter.event.get("event_id", "(no event id)")
-        console.print(f"{letter.id} {event_id}: {letter.reason}", markup=False, soft_wrap=True)
+        line = printable(f"{letter.id} {event_id}: {letter.reason}")
+        console.print(line, markup=False, soft_wrap=True)
     count = len(letters)
     console.print(
         f"{count} dead letter{'s' if count > 1 else ''}." if count else "No dead letters."
@@ -160,9 +161,9 @@ def show(
     if json:
         print_json(letter.to_json())
         return
-    console.print(f"id      {letter.id}\nreason  {letter.reason}", markup=False, soft_wrap=True)
-    for name, value in letter.event.items():
-        console.print(f"{name:<10} {value}", markup=False, soft_wrap=True)
+    known = (("id", letter.id), ("reason", letter.reason))
+    for name, value in (*known, *letter.event.items()):
+        console.print(printable(f"{name:<10} {value}"), markup=False, soft_wrap=True)
 
 
 @dead.command()
@@ -195,7 +196,7 @@ def replay(
             if json:
                 print_json({"id": letter_id, "event_id": event_id})
             else:
-                console.print(f"{letter_id} sent again as {event_id}", markup=False)
+                console.print(printable(f"{letter_id} sent again as {event_id}"), markup=False)
     if kept:
         raise typer.Exit(1)
 

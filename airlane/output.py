@@ -14,9 +14,26 @@ errors = Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """Print a value as one line of JSON, in its own letters where standard output takes them."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # another character set, or half a surrogate pair that a producer sent
+        text = json.dumps(value)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """Return a text of somebody else's as it may stand on a terminal, in one line.
+
+    What moves the cursor, changes colours or begins a line is escaped: a producer's bytes must not
+    write on an operator's screen.
+    """
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
 
 
 def print_progress(line: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import redis
 
+from airlane.output import printable
+
 
 def run(url: str, words: list[str]) -> bool:
     """Send one command, print its answer; return False when the server refused it."""
@@ -24,7 +26,10 @@ def run(url: str, words: list[str]) -> bool:
 
 
 def lines(answer: Any, indent: str = "") -> Iterator[str]:
-    """Yield the lines that show an answer; lists are numbered and nested by indentation."""
+    """Yield the lines that show an answer; lists are numbered and nested by indentation.
+
+    What is not printable is escaped: it may be a producer's, and is shown on a terminal.
+    """
     if isinstance(answer, list):
         if not answer:
             yield "(empty array)"
@@ -37,10 +42,13 @@ def lines(answer: Any, indent: str = "") -> Iterator[str]:
             yield from inner
     elif isinstance(answer, bytes):
         text = answer.decode("utf-8", "backslashreplace")
-        yield text if "\n" in text and not indent else f'"{text}"'
+        if "\n" in text and not indent:
+            yield "\n".join(printable(line.rstrip("\r")) for line in text.split("\n"))
+        else:
+            yield f'"{printable(text)}"'
     elif isinstance(answer, int):
         yield f"(integer) {answer}"
     elif answer is None:
         yield "(nil)"
     else:
-        yield str(answer)
+        yield printable(str(answer))

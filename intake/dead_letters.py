@@ -42,7 +42,10 @@ class DeadLetter:
         }
         if "payload" in event:
             with suppress(ValueError, RecursionError):
-                event["payload"] = json.loads(self.fields["payload"])
+                payload = json.loads(self.fields["payload"])
+                # Python reads NaN and Infinity, which no other reader of JSON takes
+                json.dumps(payload, allow_nan=False)
+                event["payload"] = payload
         return event
 
     def to_json(self) -> dict[str, Any]:

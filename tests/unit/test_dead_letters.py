@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake.dead_letters import next_id
+from intake.dead_letters import DeadLetter, next_id
 from intake.events import MAX_EVENT_ID, parse
 
 AT = {b"entity_id": b"1", b"at": b"2026-03-01T12:00:00Z"}
@@ -27,3 +29,20 @@ def test_every_id_has_a_valid_next_id_for_ever(event_id: str) -> None:
         assert len(event_id) <= MAX_EVENT_ID
         assert parse({**AT, b"event_id": event_id.encode()}, "now").event_id == event_id
         seen.add(event_id)
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        (b'{"a": 1}', {"a": 1}),
+        (b"{", "{"),
+        (b"NaN", "NaN"),
+        (b'{"a": -Infinity}', '{"a": -Infinity}'),
+        (b"1e999", "1e999"),
+        (b"\xff", "\\xff"),
+    ],
+)
+def test_a_letter_is_json_whatever_was_sent(payload: bytes, shown: object) -> None:
+    letter = DeadLetter("1-0", "payload: expected JSON", "1-0", {"payload": payload})
+    assert letter.event["payload"] == shown
+    json.dumps(letter.to_json(), allow_nan=False)

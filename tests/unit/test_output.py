@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airlane.output import decision_line, print_json, seconds
+from airlane.output import decision_line, print_json, printable, seconds
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,22 @@ def test_json_is_one_line_in_the_languages_own_letters(capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert out == '{"reason": "höher\\nals"}\n'
     assert json.loads(out) == {"reason": "höher\nals"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_json_is_json_whatever_standard_output_takes(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    value = {"payload": "half a pair \ud83d", "reason": "höher … \U0001f600"}
+    print_json(value)
+    assert json.loads(written.getvalue().decode(encoding)) == value
+
+
+def test_what_a_producer_sends_cannot_write_on_a_terminal() -> None:
+    assert printable("höher, 1 < 2 \U0001f600") == "höher, 1 < 2 \U0001f600"
+    assert printable("a\x1b[2J\nb\r\ud800") == "a\\x1b[2J\\nb\\r\\ud800"
 
 
 def test_a_decision_in_a_line() -> None:

@@ -6,6 +6,7 @@ in time, a check found something); 2 the call or a settings file is wrong; 130 i
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -66,6 +67,15 @@ class Commands(TyperGroup):
     """The commands, each loaded when it is called (Click's pattern of lazy subcommands)."""
 
     # Typer does not export the types of Click that it carries along, hence Any.
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; 0 when whoever read its output has had enough, as `logs -f | head` has."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # here, because Click makes 1 of it; nothing is left to write to
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Return the names of all commands in the order of the help text."""
         return list(MODULES)
@@ -105,12 +115,14 @@ def _airlane() -> None:
 
 def main() -> None:
     """Run the command line (the console script `airlane`)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a letter that the terminal has not is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
-    except BrokenPipeError:
-        # whoever read our output has had enough, as `airlane logs -f | head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+    except UnicodeEncodeError as error:
+        # an argument on its way to a server; a path may hold any bytes
+        _end(f"expected text in UTF-8, found {error.object[error.start : error.end]!r}", 2)
     except OSError as error:
         # an AIRLANE_HOME that is a file, that is another user's, that is on a full disk
         where = f" ({error.filename})" if error.filename else ""

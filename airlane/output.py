@@ -8,8 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would end the program with 1
+        raise BrokenPipeError
+
+
 #: For people; drops colours by itself when it is not a terminal.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = _Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -12,6 +14,7 @@ import pytest
 import redis
 import sqlalchemy.exc
 
+from airflow_config.place import ROOT
 from dags.packs import model_store
 from deploy.local import stack
 from deploy.local.instance import Instance
@@ -283,3 +286,38 @@ def test_a_workers_command_line_is_shown(airlane: Airlane) -> None:
     assert words[:2] == ["nice", "-n"], "as the stack's own batch worker"
     assert words[4:8] == ["-m", "airflow", "celery", "worker"]
     assert words[words.index("--queues") + 1] == "onboarding,control,batch"
+
+
+def test_text_that_no_server_takes_is_named(
+    airlane: Airlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(*_: object) -> None:
+        "\udcff".encode()
+
+    monkeypatch.setattr(stack, "up", send)
+    ended = airlane("up")
+    assert (ended.code, ended.err) == (2, "airlane: expected text in UTF-8, found '\\udcff'\n")
+
+
+@pytest.mark.parametrize("words", [("render", "--json"), ("render",), ("explain", "onboarding")])
+def test_a_reader_that_has_had_enough_is_no_failure(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "airlane", *words]
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, check=False, cwd=ROOT)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_letter_that_the_terminal_has_not_is_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "queues.yaml"
+    file.write_text((ROOT / "queues.yaml").read_text().replace('"airlane_*"', '"höher*"'))
+    done = subprocess.run(
+        [sys.executable, "-m", "airlane", "explain", "control", "--queues", str(file)],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"h\\xf6her*" in done.stdout

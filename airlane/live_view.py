@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from airlane.output import console, print_json
+from airlane.output import console, errors, print_json
 
 #: Seconds between looks, where none are named; and the fewest.
 EVERY, FEWEST = 2.0, 0.5
@@ -53,7 +53,8 @@ def show(
 
     On a terminal the view is drawn anew in its place; elsewhere each look is a block of lines, as
     JSON a line. A look that fails later does not end it: a part that is watched may be away for a
-    moment, and the next look follows.
+    moment, and the next look follows. On a terminal what was seen before stays, below the reason;
+    elsewhere standard error has the reason, and nothing old is printed as if it were new.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def show(
         return seen
     try:
         if json or not console.is_terminal:
-            _go_on(look, seen, every, lambda new, _: _print(new, view, to_json, json=json))
+            _go_on(look, seen, every, lambda new, trouble: _log(new, trouble, view, to_json, json))
         else:
             with Live(console=console, screen=True, auto_refresh=False) as live:
                 _go_on(
@@ -124,6 +125,19 @@ def _print(
         print_json(to_json(seen))
     else:
         console.print(view(seen))
+
+
+def _log(
+    seen: Seen,
+    trouble: str,
+    view: Callable[[Seen], RenderableType],
+    to_json: Callable[[Seen], object],
+    json: bool,
+) -> None:
+    if trouble:
+        errors.print(f"airlane: the last look failed: {trouble}", markup=False, soft_wrap=True)
+    else:
+        _print(seen, view, to_json, json=json)
 
 
 def _header(every: float, trouble: str) -> Text:

@@ -79,6 +79,15 @@ def test_a_later_look_that_fails_shows_what_was_seen_before(looks, monkeypatch) 
     assert said.endswith("\x1b[?1049l\x1b[?25h") or "\x1b[?1049l" in said
 
 
+@pytest.mark.parametrize("json", [False, True])
+def test_where_there_is_no_terminal_nothing_old_is_shown_as_new(looks, capsys, json: bool) -> None:
+    assert shown(iter([1, ConnectionError("gone\nwith details"), 3]), json=json) == 130
+    said = capsys.readouterr()
+    expected = '{"n": 1}\n{"n": 3}\n' if json else "number 1\nnumber 3\n"
+    assert said.out == expected
+    assert said.err == "airlane: the last look failed: ConnectionError: gone\n"
+
+
 def test_a_first_look_that_fails_is_told_as_always(looks) -> None:
     def look() -> int:
         raise ConnectionError("gone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -45,7 +46,8 @@ def scale(
         raise typer.BadParameter(
             f"expected an inventory, found nothing at {inventory}", param_hint="--inventory"
         )
-    program = shutil.which("ansible-playbook", path=f"{_ANSIBLE}{os.pathsep}{os.environ['PATH']}")
+    path = os.pathsep.join([str(_ANSIBLE), os.environ.get("PATH", os.defpath)])
+    program = shutil.which("ansible-playbook", path=path)
     if program is None:
         errors.print(
             f"airlane: expected ansible-playbook in {_ANSIBLE} or on PATH, found none. "
@@ -55,9 +57,9 @@ def scale(
         )
         raise typer.Exit(2)
     words = [program, "-i", str(inventory.resolve()), "playbooks/scale.yml"]
-    words += ["-e", f"class={class_name}", "-e", f"count={count}"]
-    words += ["-e", f"hosts_in={hosts_in}"] if hosts_in else []
-    words += ["-e", f"hosts_out={hosts_out}"] if hosts_out else []
+    wanted = {"class": class_name, "count": count, "hosts_in": hosts_in, "hosts_out": hosts_out}
+    # as JSON: of `-e hosts_out=w2, w7` Ansible would take w2 alone, and say nothing
+    words += ["-e", json.dumps({name: value for name, value in wanted.items() if value != ""})]
     words += ["--check"] if check else []
     sys.stdout.flush()
     # where its ansible.cfg is

@@ -65,6 +65,9 @@ def parse(text: str) -> Located:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         located.faults.append(Fault(line, f"expected text, found character {error.character:#x}"))
+    except RecursionError:
+        located.values = None
+        located.faults.append(Fault(1, "expected valid YAML, found: hundreds of levels"))
     return located
 
 
@@ -84,9 +87,11 @@ class _Builder:
             return [self._item(item, (*path, i), above) for i, item in enumerate(node.value)]
         try:
             return self._loader.construct_object(node)
-        except ValueError as error:
-            # Scalars that look like a date and are none, such as 2026-13-45.
-            self._fault(node, f"expected valid YAML, found: {error}")
+        except (ValueError, LookupError, AttributeError) as error:
+            # Scalars that look like a date and are none, such as 2026-13-45; PyYAML's own errors
+            # for those that are tagged as what they are not, such as `!!bool maybe`.
+            said = error if isinstance(error, ValueError) else f"no {node.tag.rpartition(':')[2]}"
+            self._fault(node, f"expected valid YAML, found: {said}")
             return None
 
     def _mapping(

@@ -144,12 +144,24 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Of Ansible's variables.")],
 ) -> None:
     """Make a fleet's passwords and keys, for ansible-vault; what the file has stays."""
-    known = _known(file) if file.exists() else {}
-    missing = [name for name in secrets.names() if name not in known]
-    if not missing:
-        console.print(f"Nothing to add to {file}.", markup=False, soft_wrap=True)
-        return
-    write_private(file, secrets.as_yaml(known))
+    try:
+        content = _content(file) if file.exists() else {"airlane_secrets": {}}
+        known = _known(file, content)
+        missing = [name for name in secrets.names() if name not in known]
+        if not missing:
+            console.print(f"Nothing to add to {file}.", markup=False, soft_wrap=True)
+            return
+        if others := sorted(str(name) for name in content if name != "airlane_secrets"):
+            raise SecretsError(
+                f"expected airlane_secrets alone in {file}, found {', '.join(others)} too, which "
+                "would be lost. Fix: move them to another file of group_vars"
+            )
+        write_private(file, secrets.as_yaml(known))
+    except OSError as error:
+        raise SecretsError(
+            f"expected to read and write {file}, found: {error.strerror}. Fix: a file in a folder "
+            "that is there, and yours"
+        ) from None
     console.print(
         f"{len(missing)} secrets written to {file}. Next: ansible-vault encrypt {file}",
         markup=False,
@@ -157,18 +169,25 @@ def init(
     )
 
 
-def _known(file: Path) -> dict[str, str]:
-    text = file.read_text(encoding="utf-8")
+def _content(file: Path) -> Any:
+    """Return what a file holds; nothing when that is no YAML."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return None
     if text.startswith("$ANSIBLE_VAULT"):
         raise SecretsError(
             f"expected {file} to be decrypted, found it encrypted. Fix: ansible-vault decrypt "
             f"{file}, airlane secrets init {file}, ansible-vault encrypt {file}"
         )
     try:
-        content = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         # without the error: it shows the line, which may be a secret
-        content = None
+        return None
+
+
+def _known(file: Path, content: Any) -> dict[str, str]:
     found = content.get("airlane_secrets") if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise SecretsError(

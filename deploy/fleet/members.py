@@ -91,7 +91,7 @@ def _read(file: Path) -> dict[str, Mapping[str, Any]]:
             group.removeprefix("workers_"): (entry or {}).get("hosts") or {}
             for group, entry in groups
         }
-    except (AttributeError, yaml.YAMLError) as error:
+    except (AttributeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise MembersError(
             f"expected workers, children and workers_CLASS with hosts in {file}, found: "
             f"{' '.join(str(error).split())}. "

@@ -104,3 +104,10 @@ def test_of_plays_at_the_same_time_none_is_lost(file: Path) -> None:
         for play in plays:
             play.kill()
     assert set(hosts(file, "batch")) == {f"{name}{n}" for name in "abc" for n in range(20)}
+
+
+def test_a_file_that_is_no_text_is_named(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(members.MembersError, match=r"expected workers, children.*members\.yml"):
+        members.change(file, CLASSES, "batch", ["w1"], [])
+    assert file.read_bytes() == b"\xff\xfe"

@@ -18,13 +18,16 @@ from airflow_config.located_yaml import Located, Path
 #: What was expected, by pydantic's type of error; `{...}` is from the error's context.
 _EXPECTED = {
     "bool_type": "true or false",
-    "int_type": "a whole number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
+    "path_type": "a path",
     "string_type": "text",
     "string_pattern_mismatch": "text that matches {pattern}",
     "tuple_type": "a list",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "dict_type": "a mapping",
+    "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge}",
     "less_than_equal": "a number of at most {le}",
     "too_short": "at least {min_length} of them",

@@ -24,10 +24,14 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: Days that entries may be kept: a century, for the relay looks that far back from today.
+_LONGEST = 36_500
+
+
 class Intake(Model):
     """How long streams are kept (days), runs created at a time, and active runs at most."""
 
-    stream_days: float = Field(default=7, gt=0)
+    stream_days: float = Field(default=7, gt=0, le=_LONGEST)
     requests: int = Field(default=16, ge=1)
     active_runs: int = Field(default=200, ge=1)
 

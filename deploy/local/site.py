@@ -95,10 +95,12 @@ class Site(Model):
     dags: Path | None = None
 
     @model_validator(mode="after")
-    def _dags_are_absolute(self) -> Site:
+    def _absolute_paths(self) -> Site:
         # relative to what? every part is started in the checkout, a shell may be anywhere
-        if self.dags and not self.dags.is_absolute():
-            raise wrong(f"expected an absolute path as dags, found {self.dags}")
+        for key in ("models", "dags"):
+            path = getattr(self, key)
+            if path and not path.is_absolute():
+                raise wrong(f"expected an absolute path as {key}, found {path}")
         return self
 
     @model_validator(mode="after")

@@ -59,4 +59,6 @@ def test_another_file_is_left_alone(airlane: Airlane, file: Path, content: bytes
 def test_a_file_that_cannot_be_written_is_named(airlane: Airlane, file: Path, name: str) -> None:
     ended = airlane("secrets", "init", str(file.parent / name))
     assert ended.code == 2
-    assert ended.err.startswith(f"airlane: expected to read and write {file.parent / name}, found: ")
+    assert ended.err.startswith(
+        f"airlane: expected to read and write {file.parent / name}, found: "
+    )

@@ -12,11 +12,13 @@ from typing import Any
 
 import redis
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from airflow_config import queues
 from airlane.airflow_client import AirflowClient
 from airlane.output import console, decision_line, seconds
+from airlane.queue_history import decision_queue
 from dags.packs.holdout import held_out
 from dags.packs.model_store import NoModelError, promoted
 from deploy.local.instance import Instance
@@ -191,19 +193,19 @@ def _table(rows: dict[str, dict[str, Any]]) -> Table:
             f"[{colours.get(verdict, 'dim')}]{verdict}[/]",
             "" if score is None else f"{score:.2f}",
             seconds(row["seconds"]) if "seconds" in row else "",
-            "; ".join(row.get("reasons", [])),
+            escape("; ".join(row.get("reasons", []))),
         )
     return table
 
 
 def _say_result(p50: float, p95: float, count: int) -> None:
-    promise = max(queues.load().urgent, key=lambda queue: queue.priority).promise
-    limit = promise.end_to_end.total_seconds() if promise and promise.end_to_end else math.inf
-    kept = "kept" if p95 <= limit else "[red]not kept[/]"
-    console.print(
-        f"{count} decisions: p50 {seconds(p50)}, p95 {seconds(p95)}. "
-        f"Promise (95 % within {seconds(limit)}): {kept}."
-    )
+    said = f"{count} decisions: p50 {seconds(p50)}, p95 {seconds(p95)}."
+    queue = decision_queue(queues.load())
+    if queue is not None and queue.promise:
+        limit = queue.promise.end_to_end.total_seconds()
+        kept = "kept" if p95 <= limit else "[red]not kept[/]"
+        said += f" Promise (95 % within {seconds(limit)}): {kept}."
+    console.print(said)
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from airflow_config import queue_schema
@@ -71,14 +72,14 @@ def _explain_queue(fleet: Fleet, name: str, *, json: bool) -> None:
 
 
 def _show(found: list[Derived], fleet: Fleet) -> None:
+    # escaped: patterns such as `night_[ab]*` are no markup
     table = Table(box=None, padding=(0, 1))
     for column in ("what", "value", "why", "where"):
         table.add_column(column, overflow="fold")
     for derived in found:
         places = [_line(fleet.source.where(key)) for key in derived.keys]
-        table.add_row(
-            *(derived.name, _text(derived.value), derived.why, ", ".join(dict.fromkeys(places)))
-        )
+        shown = (derived.name, _text(derived.value), derived.why, ", ".join(dict.fromkeys(places)))
+        table.add_row(*map(escape, shown))
     console.print(table)
 
 
@@ -101,7 +102,8 @@ def _show_ruled(found: Any) -> None:
     for value in found.values:
         places = ", ".join(dict.fromkeys(map(_line, value.where)))
         author = "-" if value.author is None else str(value.author)
-        table.add_row(value.name, author, str(value.value), value.state, value.why, places)
+        shown = (value.name, author, str(value.value), value.state, value.why, places)
+        table.add_row(*map(escape, shown))
     console.print(table)
     if found.refused:
         console.print(f"Refused: {found.refused}", markup=False, soft_wrap=True)

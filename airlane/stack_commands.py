@@ -91,11 +91,16 @@ def show_doors(instance: Instance) -> None:
         console.print(line, markup=False)
 
 
+def _say(line: str) -> None:
+    """Print a line that names a path, as it is."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def down() -> None:
     """Stop the stack: intake first; workers get 20 s; no process is left."""
     instance = started()
     if not instance.exists and not leftovers.find(instance.folder):
-        console.print(f"Nothing to stop: no instance in {instance.folder}.", soft_wrap=True)
+        _say(f"Nothing to stop: no instance in {instance.folder}.")
         return
     stack.down(instance, print_progress)
     console.print("The stack is down.")
@@ -184,7 +189,7 @@ def reset(
     """Stop the stack and delete the instance: databases, streams, models, logs, passwords."""
     instance = started()
     if not instance.folder.exists():
-        console.print(f"Nothing to delete: no instance in {instance.folder}.")
+        _say(f"Nothing to delete: no instance in {instance.folder}.")
         return
     if not instance.exists:
         raise InstanceError(
@@ -194,7 +199,7 @@ def reset(
     if not yes:
         typer.confirm(f"Delete {instance.folder} with everything in it?", abort=True)
     stack.reset(instance, print_progress)
-    console.print(f"Deleted {instance.folder}.")
+    _say(f"Deleted {instance.folder}.")
 
 
 def redis(

@@ -84,6 +84,15 @@ def test_there_is_nothing_to_stop_or_delete(airlane: Airlane, home: Path) -> Non
     assert not home.exists()
 
 
+def test_a_folder_is_named_as_it_is_called(
+    airlane: Airlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("[red]a long name[/bold] " * 6).strip()
+    monkeypatch.setenv("AIRLANE_HOME", str(folder))
+    for command in ("down", "reset"):
+        assert airlane(command).out.splitlines()[0].endswith(f"no instance in {folder}.")
+
+
 def test_a_folder_that_is_no_instance_is_not_deleted(airlane: Airlane, home: Path) -> None:
     home.mkdir()
     (home / "letters.txt").write_text("dear")

@@ -92,6 +92,14 @@ def test_explain_a_queue(file: Path) -> None:
     assert "q.yaml:5" in text
 
 
+def test_a_pattern_is_shown_as_it_stands(file: Path) -> None:
+    pattern = "night_[ab]*, [/x]"
+    file.write_text(MODEL.replace("{priority: 9,", f"{{priority: 9, allowed_dags: ['{pattern}'],"))
+    done = run("explain", "urgent", "--queues", str(file))
+    assert done.exit_code == 0, done.output
+    assert pattern in done.output
+
+
 def test_explain_a_task_and_what_is_refused(file: Path, tmp_path: Path) -> None:
     dags = tmp_path / "dags"
     dags.mkdir()

@@ -27,7 +27,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -171,20 +171,10 @@ def promoted(folder: Path, kind: Kind = RISK) -> Version:
     return read(folder, str(name))
 
 
-def promote(folder: Path, name: str, *, tolerance: float | None = None) -> Promotion:
-    """Put a version to use unless it is worse than the one in use.
-
-    Parameters
-    ----------
-    folder, name
-        Which version.
-    tolerance
-        How much worse than the promoted one it may be; by default what its kind allows.
-    """
+def promote(folder: Path, name: str) -> Promotion:
+    """Put a version to use unless it is worse than the one in use, by more than its kind allows."""
     candidate = read(folder, name)
     kind = candidate.kind
-    if tolerance is not None:
-        kind = replace(kind, tolerance=tolerance)
     found = kind.judged_by(candidate.info, name)
     try:
         current = promoted(folder, kind)

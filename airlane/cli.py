@@ -41,7 +41,6 @@ MODULES = {
 EXIT_CODES = {
     # the call or a settings file is wrong: nothing was tried
     "airflow_config.canary.NodeError": 2,
-    "airflow_config.check.ParseError": 1,
     "airflow_config.queues.QueuesError": 2,
     "deploy.fleet.members.MembersError": 2,
     "deploy.fleet.secrets.SecretsError": 2,
@@ -50,7 +49,7 @@ EXIT_CODES = {
     "deploy.site_file.SiteError": 2,
     "intake.settings.MissingSettingError": 2,
     # it was tried, and did not work
-    "airlane.lone_task.NoAnswerError": 1,
+    "airflow_config.check.ParseError": 1,
     "dags.packs.model_store.ModelStoreError": 1,
     "deploy.fleet.changes.RenderError": 1,
     "deploy.fleet.databases.PrepareError": 1,

@@ -44,6 +44,10 @@ def explain(
     if target in fleet.queues and not dag:
         _explain_queue(fleet, target, json=json)
         return
+    if not dags.is_dir():
+        raise typer.BadParameter(
+            f"expected a folder of DAGs, found none at {dags}", param_hint="--dags"
+        )
     from airflow_config import check, explanation  # noqa: PLC0415 - not for a queue
 
     try:
@@ -97,7 +101,7 @@ def _show_ruled(found: Any) -> None:
     what = f"DAG {found.dag}" + (f", task {found.task}" if found.task else "")
     console.print(f"{what}, {found.file}", markup=False, soft_wrap=True)
     table = Table(box=None, padding=(0, 1))
-    for column in ("what", "author", "holds", "", "why", "where"):
+    for column in ("what", "author", "holds", "state", "why", "where"):
         table.add_column(column, overflow="fold")
     for value in found.values:
         places = ", ".join(dict.fromkeys(map(_line, value.where)))

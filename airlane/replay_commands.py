@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from airlane.lone_task import LoneTask
+from airlane.lone_task import LoneTask, NoAnswerError
 from airlane.options import JsonFlag
 from airlane.output import console, decision_line, errors, print_json
 from airlane.reach import reach
@@ -41,9 +41,17 @@ def replay(
         )
         raise typer.Exit(2)
     inputs = ledger.inputs(engine, event)
-    with reached.airflow() as airflow:
-        task = LoneTask(airflow, _DAG, _TASK, f"replay-{secrets.token_hex(4)}")
-        found = task.run({"event_id": event}, timeout)
+    try:
+        with reached.airflow() as airflow:
+            task = LoneTask(airflow, _DAG, _TASK, f"replay-{secrets.token_hex(4)}")
+            found = task.run({"event_id": event}, timeout)
+    except NoAnswerError as error:
+        errors.print(
+            f"airlane: expected a worker to make the decision again, found: {error}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(1) from None
     if json:
         print_json({"event_id": event, **found, **_then(then, inputs)})
     else:

@@ -118,6 +118,11 @@ def test_explain_a_task_and_what_is_refused(file: Path, tmp_path: Path) -> None:
     values = {value["name"]: value for value in found["values"]}
     assert (values["retries"]["state"], values["retries"]["value"]) == ("kept", 1)
     assert shown("explain", "--dag", "urgent", *where)["dag"] == "urgent"
+    table = run("explain", "--dag", "urgent", *where).output.splitlines()[1]
+    assert table.split() == ["what", "author", "holds", "state", "why", "where"]
+    nowhere = run("explain", "urgent.step", "--dags", str(tmp_path / "none"))
+    assert nowhere.exit_code == 2
+    assert "expected a folder of DAGs, found none" in " ".join(nowhere.output.split())
     unknown = run("explain", "urgnt.step", *where)
     assert unknown.exit_code == 2
     assert "did you mean" in unknown.output

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from airflow_config import canary
 from airflow_config.place import ROOT
 from airflow_config.queue_entries import Queue, WorkerClass
 from airflow_config.queues import load
@@ -106,7 +107,7 @@ def dag_ids() -> set[str]:
     files = [file.read_text(encoding="utf-8") for file in (ROOT / "dags").glob("*.py")]
     found = {name for text in files for name in re.findall(r'dag_id="([^"]+)"', text)}
     assert found
-    return {LISTENER_DAG, *found}
+    return {LISTENER_DAG, canary.DAG_ID, *found}
 
 
 def test_the_reference_has_every_name_that_programs_and_operators_meet():

@@ -370,6 +370,7 @@ def existing() -> Instance:
     if not instance.exists:
         raise InstanceError(
             f"expected an instance in {instance.folder}, found none. Fix: airlane up, or set "
-            "AIRLANE_HOME to the one you mean"
+            "AIRLANE_HOME to the one you mean; a host of a fleet has none: airlane status, "
+            "journalctl"
         )
     return instance

@@ -13,7 +13,7 @@ import typer
 from airlane.options import JsonFlag
 from airlane.output import console, decision_line, errors, print_json, printable
 from airlane.reach import reach
-from intake import database, dead_letters, ledger, producer
+from intake import database, dead_letters, events, ledger, producer
 
 #: What is known of an event that is not decided.
 _UNDECIDED: dict[str, Any] = {
@@ -40,6 +40,16 @@ def register(app: typer.Typer) -> None:
 def _events(address: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(address) as client:
         yield client
+
+
+def _check(entity_ids: list[str], payload: object) -> None:
+    """Refuse here what would become a dead letter: nobody would wait for that on purpose."""
+    for entity in entity_ids:
+        event = producer.fields(entity, payload=payload)
+        try:
+            events.parse({name.encode(): text.encode() for name, text in event.items()}, "")
+        except events.InvalidEventError as error:
+            raise typer.BadParameter(str(error)) from None
 
 
 def _send(client: redis.Redis, entity_ids: list[str], payload: object) -> dict[str, str]:
@@ -78,8 +88,10 @@ def signup(
     """Send a sign-up for each applicant; exit 1 when one is not decided in time."""
     try:
         content = None if payload is None else json_module.loads(payload)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected JSON, found {payload!r}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        shown = (payload or "")[:80]
+        raise typer.BadParameter(f"expected JSON, found {shown!r}: {error}") from None
+    _check(entity_ids, content)
     with _events(reach().events) as client:
         after = producer.tail(client)
         sent = _send(client, entity_ids, content)

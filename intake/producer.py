@@ -40,16 +40,26 @@ def signup(
     at
         Time of the sign-up, with a time zone; by default now.
     """
-    event_id = event_id or uuid4().hex
-    fields: dict[Any, Any] = {
-        "event_id": event_id,
+    event = fields(entity_id, event_id, payload, at)
+    client.xadd(keys.SIGNUPS, cast("Any", event))
+    return event["event_id"]
+
+
+def fields(
+    entity_id: str | int,
+    event_id: str | None = None,
+    payload: Any = None,
+    at: datetime | None = None,
+) -> dict[str, str]:
+    """Return the fields of a sign-up event; the arguments are those of `signup`."""
+    event = {
+        "event_id": event_id or uuid4().hex,
         "entity_id": str(entity_id),
         "at": (at or datetime.now(UTC)).isoformat(timespec="milliseconds"),
     }
     if payload is not None:
-        fields["payload"] = json.dumps(payload)
-    client.xadd(keys.SIGNUPS, fields)
-    return event_id
+        event["payload"] = json.dumps(payload)
+    return event
 
 
 def tail(client: Redis) -> str:

@@ -251,6 +251,28 @@ def test_what_to_try_next_is_a_model_first(
     assert "promoted.json: expected {'version': 'risk-N'}" in airlane("up").err
 
 
+@pytest.mark.usefixtures("created")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["7", ""], "entity_id: expected printable text, found ''"),
+        (["x" * 201], "entity_id: expected at most 200 bytes, found 201"),
+        (["7", "--payload", "NaN"], "payload: expected JSON, found the number NaN"),
+        (["7", "--payload", "1e300"], "payload: expected numbers of 64 bits"),
+        (["7", "--payload", json.dumps("x" * 65_536)], "payload: expected at most 65536 bytes"),
+        (["7", "--payload", "[" * 10_000], "expected JSON, found '[[["),
+        (["7", "--payload", "[" * 40 + "]" * 40], "payload: expected at most 32 levels"),
+    ],
+)
+def test_what_would_be_a_dead_letter_is_not_sent(
+    airlane: Airlane, words: list[str], said: str
+) -> None:
+    ended = airlane("signup", *words)
+    assert ended.code == 2
+    text = " ".join(ended.err.replace("│", " ").split())
+    assert said in text
+
+
 def test_an_interrupted_start_says_what_runs(
     airlane: Airlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,8 @@ _PARSE_DEADLINE = 180
 _TRAIN_DEADLINE = 300
 _FLOOD_DEADLINE = 120
 _DECIDE_DEADLINE = 300
+#: Seconds between looks.
+_POLL = 0.5
 
 
 def run(instance: Instance) -> None:
@@ -61,7 +63,7 @@ def run(instance: Instance) -> None:
         )
         return
     with AirflowClient(instance.api_url, instance.keys["airflow_admin"]) as client:
-        _await(lambda: _dags_read(client), _PARSE_DEADLINE, "the DAG files to be read")
+        _await_dags(client)
         _ensure_model(instance, client)
         _flood(client)
         waited = _sign_up_and_watch(instance, client)
@@ -72,12 +74,19 @@ def run(instance: Instance) -> None:
     instance.update_state(demo={"count": len(waited), "p50": p50, "p95": p95})
 
 
-def _dags_read(client: AirflowClient) -> bool:
-    if client.dags() >= NEEDED_DAGS:
-        return True
-    if errors := client.import_errors():
-        raise StackError("a DAG file cannot be read:\n" + "\n".join(errors))
-    return False
+def _await_dags(client: AirflowClient) -> None:
+    end = time.monotonic() + _PARSE_DEADLINE
+    while missing := NEEDED_DAGS - client.dags():
+        if errors := client.import_errors():
+            raise StackError("a DAG file cannot be read:\n" + "\n".join(errors))
+        if time.monotonic() > end:
+            raise StackError(
+                f"expected the demo's DAGs within {_PARSE_DEADLINE} s, found no "
+                f"{', '.join(sorted(missing))}. Fix: airlane logs dag-processor; a folder that "
+                "`dags` of the site file names has to hold them, or start without the demo: "
+                "airlane up"
+            )
+        time.sleep(_POLL)
 
 
 def _ensure_model(instance: Instance, client: AirflowClient) -> None:
@@ -219,4 +228,4 @@ def _await(condition: Callable[[], bool], deadline: float, what: str) -> None:
     while not condition():
         if time.monotonic() > end:
             raise StackError(f"expected {what} within {deadline:.0f} s; it did not come")
-        time.sleep(0.5)
+        time.sleep(_POLL)

@@ -10,6 +10,7 @@ from rich.console import Console
 from airflow_config import queues
 from airlane import demo
 from airlane.demo import percentile
+from deploy.local.stack import StackError
 
 durations = st.lists(st.floats(0, 1e6), min_size=1, max_size=200)
 
@@ -77,3 +78,16 @@ def test_a_reason_is_no_markup() -> None:
     with console.capture() as shown:
         console.print(demo._table({"e": row}))
     assert "fraud: [/x] of [red]" in shown.get()
+
+
+def test_dags_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def dags(self) -> set[str]:
+            return demo.NEEDED_DAGS - {demo.FLOOD_DAG}
+
+        def import_errors(self) -> list[str]:
+            return []
+
+    monkeypatch.setattr(demo, "_PARSE_DEADLINE", -1)
+    with pytest.raises(StackError, match=f"found no {demo.FLOOD_DAG}. Fix: "):
+        demo._await_dags(Client())

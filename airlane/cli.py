@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -70,8 +71,10 @@ class Commands(TyperGroup):
         """Run a command; 0 when whoever read its output has had enough, as `logs -f | head` has."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # here, because Click makes 1 of it; nothing is left to write to
+        except BrokenPipeError as error:
+            # here, because Click makes 1 of it and says nothing
+            if not _reader_is_gone():
+                _end_by(error)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit from None
 
@@ -123,13 +126,7 @@ def main() -> None:
         # an argument on its way to a server; a path may hold any bytes
         _end(f"expected text in UTF-8, found {error.object[error.start : error.end]!r}", 2)
     except OSError as error:
-        # an AIRLANE_HOME that is a file, that is another user's, that is on a full disk
-        where = f" ({error.filename})" if error.filename else ""
-        _end(
-            f"expected to read and write the instance, found: {error.strerror or error}{where}. "
-            "Fix: is AIRLANE_HOME right, and yours?",
-            2,
-        )
+        _end_by(error)
     except Exception as error:
         kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
         for name in kinds & EXIT_CODES.keys():
@@ -138,6 +135,23 @@ def main() -> None:
             raise
         first = str(error).partition("\n")[0]
         _end(f"expected the stack to be up, found: {first}. Fix: airlane status, airlane up", 1)
+
+
+def _reader_is_gone() -> bool:
+    """Tell whether it was standard output that broke, and not the pipe to a process of ours."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return bool(poll.poll(0))
+
+
+def _end_by(error: OSError) -> NoReturn:
+    # an AIRLANE_HOME that is a file, that is another user's, that is on a full disk
+    where = f" ({error.filename})" if error.filename else ""
+    _end(
+        f"expected to read and write the instance, found: {error.strerror or error}{where}. "
+        "Fix: is AIRLANE_HOME right, and yours?",
+        2,
+    )
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -340,6 +340,23 @@ def test_a_reader_that_has_had_enough_is_no_failure(words: tuple[str, ...]) -> N
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_pipe_to_somebody_else_that_breaks_is_a_failure() -> None:
+    program = (
+        "from airlane import check_commands, cli\n"
+        "def broken(*_, **__):\n"
+        "    raise BrokenPipeError(32, 'Broken pipe')\n"
+        "check_commands.checks.check_dags = broken\n"
+        "import sys\n"
+        "sys.argv = ['airlane', 'check']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "found: Broken pipe" in done.stderr
+
+
 def test_a_letter_that_the_terminal_has_not_is_escaped(tmp_path: Path) -> None:
     file = tmp_path / "queues.yaml"
     file.write_text((ROOT / "queues.yaml").read_text().replace('"airlane_*"', '"höher*"'))

@@ -156,6 +156,9 @@ def _entity_id(text: str) -> str:
 def _at(text: str) -> str:
     expected = "at: expected a time like 2026-01-31T12:00:00Z (ISO 8601 with an offset), found"
     try:
+        # Python lets any character part date and time, also NUL, which no database takes.
+        if not text.isprintable():
+            raise InvalidEventError(f"{expected} {text!r}")
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:
             raise InvalidEventError(f"{expected} no offset in {text!r}")

@@ -93,6 +93,8 @@ def test_one_bad_field_gives_a_reason_that_names_it(name: bytes, value: bytes) -
         ({b"at": b"yesterday"}, "at: expected a time like"),
         ({b"at": b"2026-03-01T12:00:00"}, "no offset"),
         ({b"at": b"0001-01-01T00:00:00+14:00"}, "at: expected"),
+        ({b"at": b"2026-03-01\x0012:00:00Z"}, "at: expected a time like"),
+        ({b"at": b"2026-03-01\x1b12:00:00Z"}, "at: expected a time like"),
         ({b"payload": b""}, "payload: expected JSON"),
         ({b"payload": b"{"}, "payload: expected JSON"),
         ({b"payload": b"\xff"}, "payload: expected JSON"),

@@ -15,6 +15,8 @@ from intake import keys
 
 #: Milliseconds that one blocking read takes at most: below the client's socket time-out.
 _BLOCK_MS = 1000
+#: Decisions that one read returns at most.
+_PAGE = 100
 
 
 def signup(
@@ -73,7 +75,8 @@ def follow(
 ) -> Iterator[dict[str, Any]]:
     """Yield decisions behind the id `after`, oldest first, as they come.
 
-    Ends when `timeout` seconds (from the start) are over; without, never.
+    Ends when `timeout` seconds (from the start) are over and what was there by then is read;
+    without, never.
     """
     end = None if timeout is None else time.monotonic() + timeout
     while True:
@@ -81,12 +84,13 @@ def follow(
         if end is not None:
             # At least one read, also with a time-out of 0; BLOCK 0 would wait for ever.
             left = max(1, int(min(_BLOCK_MS, (end - time.monotonic()) * 1000)))
-        reply = cast("Any", client.xread({keys.DECISIONS: after}, block=left, count=100))
+        reply = cast("Any", client.xread({keys.DECISIONS: after}, block=left, count=_PAGE))
         entries = _entries(reply)
         for entry_id, fields in entries:
             after = _text(entry_id)
             yield json.loads(fields.get(b"json") or fields["json"])
-        if end is not None and not entries and time.monotonic() >= end:
+        # Not when a read found nothing: where decisions come all the time, none does.
+        if end is not None and len(entries) < _PAGE and time.monotonic() >= end:
             return
 
 

@@ -17,6 +17,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,14 +102,16 @@ def rsync(shipping: Shipping, keeper: str) -> list[str]:
 
 def is_waiting(folder: Path) -> bool:
     """Say whether any file lies below a folder; an outbox that is empty costs one look."""
-    try:
-        return next(_files(folder), None) is not None
-    except FileNotFoundError:
-        return False
+    return next(_files(folder), None) is not None
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
+    """Yield the files below a folder; one that is removed meanwhile has none."""
+    try:
+        found = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with found as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(Path(entry.path))
@@ -139,32 +142,47 @@ def sweep(shipping: Shipping, host: str, booted: float, now: float) -> int:
         Seconds since the epoch.
     """
     moved = 0
-    for path in list(_files(shipping.tasks)) if shipping.tasks.is_dir() else ():
+    for path in list(_files(shipping.tasks)):
         try:
             stat = path.stat()
+            if stat.st_mtime >= booted and now - stat.st_mtime < shipping.orphaned_s:
+                continue
+            relative = PurePosixPath(path.relative_to(shipping.tasks))
+            name = name_in_outbox(relative, host, stat.st_ino)
+            moved += _move(path, [shipping.outbox / keeper / name for keeper in shipping.keepers])
         except FileNotFoundError:
+            # it is gone, or its new folder was removed while it was empty: the next look takes it
             continue
-        if stat.st_mtime >= booted and now - stat.st_mtime < shipping.orphaned_s:
-            continue
-        name = name_in_outbox(PurePosixPath(path.relative_to(shipping.tasks)), host, stat.st_ino)
-        moved += _move(path, [shipping.outbox / keeper / name for keeper in shipping.keepers])
     return moved
 
 
-def _move(path: Path, places: list[Path]) -> int:
-    if not places:
-        return 0
+def _move(path: Path, places: list[Path]) -> bool:
+    """Bring a log to its places and away from its own; say whether it had to be.
+
+    Whoever interrupts it finds the log where it was: it leaves its place last.
+    """
+    if not places or _is_same(places[0], path):
+        return False  # handed over, and its keeper is away
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
     first, *others = places
+    for other in others:
+        # a link of a worker's is not ours to write
+        if not _is_same(other, path):
+            # a second keeper's folder takes a copy, with the time by which rsync compares
+            shutil.copyfile(path, other)
+            stat = path.stat()
+            os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     # Renamed rather than linked: the system lets nobody link what he may not write.
     path.replace(first)
-    for other in others:
-        # a second keeper's folder takes a copy, with the time by which rsync compares
-        other.write_bytes(first.read_bytes())
-        stat = first.stat()
-        os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    return 1
+    return True
+
+
+def _is_same(place: Path, path: Path) -> bool:
+    try:
+        return place.samefile(path)
+    except FileNotFoundError:
+        return False
 
 
 class Shipper:
@@ -194,9 +212,13 @@ class Shipper:
 
     def pass_once(self) -> float:
         """Ship what lies there; return the seconds to wait before the next look."""
-        if not is_waiting(self._folder):
-            return LOOK
-        code, said = self._run(self._words)
+        try:
+            if not is_waiting(self._folder):
+                return LOOK
+            code, said = self._run(self._words)
+        except OSError as error:
+            # a thread that ends would leave its keeper without logs, and nobody would see it
+            code, said = 255, str(error)
         if code == 0:
             if self._failures:
                 log.info("%s takes logs again", self._keeper)
@@ -232,12 +254,15 @@ def run(words: list[str]) -> tuple[int, str]:
 
 def tidy(shipping: Shipping, host: str, booted: float) -> None:
     """Ship what nobody handed over, and delete what is too old."""
-    # what a keeper has is where it belongs
-    if not shipping.keeps and (moved := sweep(shipping, host, booted, time.time())):
-        log.info("%d logs were handed over by nobody; they are shipped now", moved)
-    files, size = log_retention.prune(shipping.tasks)
-    if files:
-        log.info("deleted %d old logs, %.1f MiB", files, size / 2**20)
+    try:
+        # what a keeper has is where it belongs
+        if not shipping.keeps and (moved := sweep(shipping, host, booted, time.time())):
+            log.info("%d logs were handed over by nobody; they are shipped now", moved)
+    finally:
+        # also when there was no room for a copy: it makes some
+        files, size = log_retention.prune(shipping.tasks)
+        if files:
+            log.info("deleted %d old logs, %.1f MiB", files, size / 2**20)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -299,6 +299,95 @@ def test_a_second_keepers_copy_has_the_time_by_which_rsync_compares(shipping: Sh
     assert times == {1000}
 
 
+def test_a_log_that_waits_for_keepers_that_are_away_is_left_as_it_is(
+    shipping: Shipping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(shipping)
+    hand_over(PurePosixPath(LOG), shipping.tasks, shipping.outbox, "w3")
+    # its links are the worker's, whose files this user may not write
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("written"))
+    now = file.stat().st_mtime
+    assert sweep(shipping, "w3", booted=now + 1, now=now + 2) == 0
+    assert file.read_text() == "{}\n"
+    for keeper in shipping.keepers:
+        (name,) = waiting(shipping, keeper)
+        assert (shipping.outbox / keeper / name).samefile(file)
+
+
+def test_a_log_that_one_keeper_has_is_not_written_again_for_the_other(shipping: Shipping) -> None:
+    file = written(shipping)
+    hand_over(PurePosixPath(LOG), shipping.tasks, shipping.outbox, "w3")
+    (name,) = waiting(shipping, "c1")
+    (shipping.outbox / "c1" / name).unlink()
+    link, number = shipping.outbox / "c2" / name, file.stat().st_ino
+    now = file.stat().st_mtime
+    assert sweep(shipping, "w3", booted=now + 1, now=now + 2) == 1
+    assert link.stat().st_ino == number
+    assert link.read_text() == "{}\n"
+
+
+def test_the_second_keepers_copy_is_made_before_the_first_may_take_the_log(
+    shipping: Shipping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(shipping)
+    replace = Path.replace
+
+    def take_at_once(path: Path, target: Path) -> None:
+        replace(path, target)
+        target.unlink()
+
+    monkeypatch.setattr(Path, "replace", take_at_once)
+    assert sweep(shipping, "w3", booted=2**40, now=2**41) == 1
+    assert len(waiting(shipping, "c2")) == 1
+
+
+def test_one_log_that_goes_meanwhile_does_not_hold_up_the_others(
+    shipping: Shipping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(shipping)
+    other = shipping.tasks / "dag_id=e" / "attempt=1.log"
+    other.parent.mkdir()
+    other.touch()
+    replace = Path.replace
+    gone: list[Path] = []
+
+    def replace_but_the_first(path: Path, target: Path) -> None:
+        if not gone:
+            gone.append(path)
+            raise FileNotFoundError(target)
+        replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_but_the_first)
+    assert sweep(shipping, "w3", booted=2**40, now=2**41) == 1
+    assert sweep(shipping, "w3", booted=2**40, now=2**41) == 1, "the next look takes it"
+
+
+def test_old_logs_are_deleted_although_the_others_cannot_be_shipped(
+    shipping: Shipping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(shipping)
+    os.utime(file, (1000, 1000))
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log_shipper, "sweep", no_room)
+    with pytest.raises(OSError, match="No space"):
+        log_shipper.tidy(shipping, "w3", booted=0.0)
+    assert not file.exists()
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure_like_another(
+    shipping: Shipping, caplog: pytest.LogCaptureFixture
+) -> None:
+    (shipping.outbox / "c1").rmdir()
+    (shipping.outbox / "c1").touch()
+    shipper = Shipper(shipping, "c1", Runs(shipping.outbox / "c1"))
+    assert shipper.pass_once() > LOOK
+    assert "expected c1 to take logs" in caplog.text
+    assert "Not a directory" in caplog.text
+
+
 def test_a_host_that_keeps_logs_no_more_leaves_no_folder(
     shipping: Shipping, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 def write_private(path: Path, text: str, *, mode: int = 0o600, group: int | None = None) -> None:
     """Write a file that only its owner may read, or its group too, whole or not at all.
 
+    Also through a power cut: a name never stands for a file whose content is not on the disk.
+
     Parameters
     ----------
     path, text
@@ -21,9 +23,16 @@ def write_private(path: Path, text: str, *, mode: int = 0o600, group: int | None
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     # for nobody else until it has its group
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        if group is not None:
-            os.fchown(descriptor, -1, group)
-        os.fchmod(descriptor, mode)
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            if group is not None:
+                os.fchown(descriptor, -1, group)
+            os.fchmod(descriptor, mode)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        # it may hold a secret, and nobody would look for it
+        temporary.unlink(missing_ok=True)
+        raise

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from intake import database, ledger
 from intake.airflow_api import AirflowApi, RetryLaterError
+from intake.backoff import is_told
 from intake.events import RUN_ID_PREFIX, signed_up_at
 from intake.settings import IntakeSettings, MissingSettingError
 
@@ -55,8 +56,7 @@ async def keep_answering(api: AirflowApi, settings: IntakeSettings) -> None:
                 await sweep(api, engine, since)
             except Exception as error:
                 failures += 1
-                # Failures 1, 2, 4, 8, ...: an outage of hours must not fill the log.
-                if failures & (failures - 1) == 0:
+                if is_told(failures):
                     _log_failure(error, failures)
             else:
                 since, failures = begun - _OVERLAP, 0

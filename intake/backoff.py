@@ -17,6 +17,14 @@ def delay(attempt: int) -> float:
     return bound * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
 
 
+def is_told(failures: int) -> bool:
+    """Say whether the failure of this number in a row is logged: 1, 2, 4, 8, ...
+
+    An outage of hours must not fill the log.
+    """
+    return failures & (failures - 1) == 0
+
+
 class SharedBackoff:
     """Waits of many tasks for one server: when one of them gets through, the others try at once.
 

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 
 from intake.airflow_api import AirflowApi, Outcome, RefusedError, RetryLaterError
-from intake.backoff import SharedBackoff, delay
+from intake.backoff import SharedBackoff, delay, is_told
 from intake.events import InvalidEventError, SignupEvent, parse, received_at
 from intake.streams import Entry, SignupReader
 
@@ -146,7 +146,8 @@ class Intake:
             except (RedisError, OSError, RetryLaterError) as error:
                 failures += 1
                 prepared = False
-                logger.warning("reading events: %s: %s", type(error).__name__, error)
+                if is_told(failures):
+                    logger.warning("reading events: %s: %s", type(error).__name__, error)
                 await self._pause_for(delay(failures))
 
     async def _room(self) -> int:
@@ -157,7 +158,9 @@ class Intake:
             return 0
         room = self._limits.active_runs - self._active - len(self._held)
         if room <= 0:
-            self._active = await self._api.active_runs()
+            created = self.created
+            # A run that was created while the API counted may be in its answer or not.
+            self._active = await self._api.active_runs() + self.created - created
             room = self._limits.active_runs - self._active - len(self._held)
             if room <= 0:
                 await self._pause_for(_GATE_CHECK)
@@ -179,8 +182,7 @@ class Intake:
             try:
                 await self._decide(entry)
             except (RetryLaterError, RedisError, OSError) as error:
-                # Attempts 1, 2, 4, 8, ...: an outage of hours must not fill the log.
-                if attempt & (attempt - 1) == 0:
+                if is_told(attempt):
                     logger.warning("entry %s, attempt %s: %s", entry.id.decode(), attempt, error)
             except Exception:
                 # Nothing known; an entry must not be dropped for a mistake of ours.
@@ -214,31 +216,39 @@ class Intake:
         return outcome
 
     async def _bury(self, entry: Entry, reason: str) -> None:
-        await self._reader.bury(entry.id, reason)
-        logger.warning("entry %s is a dead letter: %s", entry.id.decode(), reason)
+        if await self._reader.bury(entry.id, reason):
+            logger.warning("entry %s is a dead letter: %s", entry.id.decode(), reason)
 
     async def _watch_pause(self) -> None:
         """Airflow never tells a trigger of its DAG's pause: look."""
+        failures = 0
         while True:
             try:
                 if await self._api.is_paused(self._listener_dag):
                     self.stop(PAUSED)
                     return
+                failures = 0
             except RetryLaterError as error:
-                logger.warning("looking for a pause: %s", error)
+                failures += 1
+                if is_told(failures):
+                    logger.warning("looking for a pause: %s", error)
             except Exception:
                 logger.exception("looking for a pause")
             await asyncio.sleep(self._limits.pause_check)
 
     async def _show_life(self) -> None:
         """Keep what is in work from being claimed by others."""
+        failures = 0
         while True:
             _heed_cancellation()
             await asyncio.sleep(self._limits.claim_after / 4)
             try:
                 await self._reader.keep(list(self._held))
+                failures = 0
             except Exception as error:
-                logger.warning("showing life: %s: %s", type(error).__name__, error)
+                failures += 1
+                if is_told(failures):
+                    logger.warning("showing life: %s: %s", type(error).__name__, error)
 
     async def _end_lifetime(self) -> None:
         await asyncio.sleep(self._limits.lifetime)

@@ -132,9 +132,15 @@ class SignupReader:
         """Mark an entry as done: its DagRun exists."""
         await self._client.xack(keys.SIGNUPS, keys.GROUP, entry_id)
 
-    async def bury(self, entry_id: bytes, reason: str) -> None:
-        """Make an entry a dead letter and acknowledge it, both at once."""
-        await self._client.eval(
+    async def bury(self, entry_id: bytes, reason: str) -> bool:
+        """Make an entry a dead letter and acknowledge it, both at once.
+
+        Returns
+        -------
+        bool
+            False when it was not pending any more: another reader has brought it to its end.
+        """
+        letter: Any = await self._client.eval(
             scripts.source("bury"),
             3,
             keys.SIGNUPS,
@@ -142,9 +148,10 @@ class SignupReader:
             keys.BURIED,
             keys.GROUP,
             entry_id,
-            # A reason quotes what was found: no control characters into a terminal.
+            # A reason may quote what is no text: lone surrogates have no UTF-8.
             reason[:1000].encode(errors="backslashreplace"),
         )
+        return letter is not None
 
     async def retire(self) -> None:
         """Remove this consumer if nothing is pending for it."""

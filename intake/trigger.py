@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, StartTriggerArgs, TaskSuccessEven
 
 from intake.airflow_api import AirflowApi, RetryLaterError
 from intake.answers import keep_answering
+from intake.backoff import is_told
 from intake.listener import PAUSED, Intake, Limits
 from intake.settings import IntakeSettings
 from intake.streams import SignupReader, connect, consumer_name
@@ -103,8 +104,7 @@ async def unpaused(settings: IntakeSettings) -> None:
                 failures = 0
             except RetryLaterError as error:
                 failures += 1
-                # failures 1, 2, 4, 8, ...: a pause of days must not fill the log
-                if failures & (failures - 1) == 0:
+                if is_told(failures):
                     logger.warning("looking for the end of the pause: %s", error)
             await asyncio.sleep(settings.intake_pause_check)
     finally:

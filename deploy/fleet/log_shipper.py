@@ -31,6 +31,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from airflow_config import log_retention
+from intake.backoff import is_told
 from workers.finished_logs import name_in_outbox
 
 log = logging.getLogger(__name__)
@@ -226,8 +227,7 @@ class Shipper:
             remove_empty(self._folder)
             return LOOK
         self._failures += 1
-        # failures 1, 2, 4, 8, ...: a keeper that is away for days must not fill the journal
-        if self._failures & (self._failures - 1) == 0:
+        if is_told(self._failures):
             log.warning(
                 "expected %s to take logs, found rsync's exit code %d: %s. They wait in %s",
                 *(self._keeper, code, said.strip()[-500:], self._folder),

@@ -156,7 +156,7 @@ def test_a_consumer_of_a_former_life_is_kept_while_something_is_pending_for_it(
         await reader.retire()
         assert events.xinfo_consumers(keys.SIGNUPS, keys.GROUP) == []
         # Not pending any more: no second end for it.
-        await reader.bury(entry.encode(), "too late")
+        assert not await reader.bury(entry.encode(), "too late")
         assert list(letters(events)) == []
         await client.aclose()
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from intake import backoff
-from intake.backoff import SharedBackoff, delay
+from intake.backoff import SharedBackoff, delay, is_told
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 5, 50, 5000])
@@ -14,6 +14,10 @@ def test_delays_grow_to_a_bound(attempt: int) -> None:
     bound = min(backoff.LONGEST, backoff.FIRST * 2 ** (min(attempt, 20) - 1))
     for _ in range(20):
         assert bound / 2 <= delay(attempt) <= bound
+
+
+def test_a_long_outage_is_told_less_and_less() -> None:
+    assert [number for number in range(1, 70) if is_told(number)] == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_one_that_recovers_wakes_those_who_wait() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from intake.airflow_api import AirflowApi, RetryLaterError
+from intake.airflow_api import AirflowApi, Outcome, RetryLaterError
 from intake.listener import Intake, Limits
 from intake.streams import Entry, SignupReader
 
@@ -77,3 +77,20 @@ def test_a_cancellation_that_a_library_swallows_ends_it_nevertheless(entries: bo
         assert task.cancelled()
 
     asyncio.run(scenario())
+
+
+def test_a_run_that_is_created_while_the_api_counts_is_not_missed() -> None:
+    class Counting(Api):
+        async def active_runs(self) -> int:
+            # counted before the answer to an entry in flight came
+            for _ in range(3):
+                await intake._create(cast("Any", None))
+            return 6
+
+        async def create_run(self, _: object) -> Outcome:
+            return Outcome.CREATED
+
+    reader = SwallowingReader(entries=False)
+    limits = Limits(requests=16, active_runs=10)
+    intake = Intake(cast("SignupReader", reader), cast("AirflowApi", Counting()), "x", limits)
+    assert asyncio.run(intake._room()) == 1

@@ -107,21 +107,22 @@ class Relay:
         now = time.monotonic()
         if now - self._healed >= _HEAL_EVERY:
             self._publisher.heal()
-            self._look_for_room()
-            self._healed = now
+            if self._look_for_room():
+                self._healed = now
         while self._publisher.publish() and not self._stop.is_set():
             self._beat()
         if now - self._trimmed >= _TRIM_EVERY:
             trim_decisions(self._engine, self._client, self._keep)
-            trim_signups(self._engine, self._client, self._keep)
-            self._trimmed = now
+            if trim_signups(self._engine, self._client, self._keep):
+                self._trimmed = now
         self._failures = 0
         self._beat()
 
-    def _look_for_room(self) -> None:
+    def _look_for_room(self) -> bool:
         """Have sign-ups leave before their age when the events server is nearly full.
 
-        Decisions stay: whoever awaits them may not have read them yet.
+        Decisions stay: whoever awaits them may not have read them yet. False when more of them may
+        leave at once.
         """
         full = is_nearly_full(self._client)
         if full and not self._is_full:
@@ -130,8 +131,7 @@ class Relay:
                 "Fix: a larger max_memory of events in the site file, or fewer stream_days"
             )
         self._is_full = full
-        if full:
-            trim_signups(self._engine, self._client, timedelta(0))
+        return not full or trim_signups(self._engine, self._client, timedelta(0))
 
     def _beat(self) -> None:
         if self._heartbeat is not None:

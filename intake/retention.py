@@ -18,8 +18,11 @@ logger = logging.getLogger(__name__)
 
 #: Entries looked at in one call: each may carry a payload of 64 KiB.
 _PAGE = 100
+#: Calls of one pass: decisions that are to be published wait for its end.
+_PAGES = 50
 
 _Id = tuple[int, int]
+_Entry = tuple[bytes, dict[bytes, bytes]]
 
 #: Share of the events server's memory at which sign-ups leave before their age.
 _NEARLY_FULL = 0.8
@@ -52,27 +55,51 @@ def is_nearly_full(client: Redis) -> bool:
     return bound > 0 and int(found["used_memory"]) >= bound * _NEARLY_FULL
 
 
-def trim_signups(engine: Engine, client: Redis, keep: timedelta) -> None:
+def trim_signups(engine: Engine, client: Redis, keep: timedelta) -> bool:
     """Remove sign-ups older than `keep` from the stream, up to the first that is not done with.
 
     Done with = delivered, acknowledged, and either decided (it is in the ledger) or a dead letter.
+
+    Returns
+    -------
+    bool
+        False when there is more than one pass takes: it goes on where this one ended.
     """
     cutoff = int((datetime.now(UTC) - keep).timestamp() * 1000)
     end = _acknowledged(client)
     if end is None:
-        return
+        return True
     done: _Id | None = None
-    start = "-"
-    while True:
+    start, whole = "-", False
+    for _ in range(_PAGES):
         page = cast(
-            "list[tuple[bytes, dict[bytes, bytes]]]",
+            "list[_Entry]",
             client.xrange(keys.SIGNUPS, min=start, max=f"{cutoff}-0", count=_PAGE),
         )
-        finished = _finished(engine, client, page)
-        for (entry_id, fields), is_finished in zip(page, finished, strict=True):
-            if _id(entry_id) >= end:
-                break
-            if not is_finished:
+        count = _done_with(engine, client, page, end, keep)
+        if count:
+            done = _id(page[count - 1][0])
+        if count < _PAGE:
+            whole = True
+            break
+        start = f"({page[-1][0].decode()}"
+    if done is not None:
+        client.xtrim(keys.SIGNUPS, minid=f"{done[0]}-{done[1] + 1}", approximate=False)
+        client.zremrangebyscore(keys.BURIED, "-inf", f"({done[0]}")
+    return whole
+
+
+def _done_with(
+    engine: Engine, client: Redis, page: Sequence[_Entry], end: _Id, keep: timedelta
+) -> int:
+    """Return how many entries are done with before the first that is not."""
+    finished = _finished(engine, client, page)
+    for count, (entry_id, fields) in enumerate(page):
+        if _id(entry_id) >= end:
+            return count
+        if not finished[count]:
+            # of any age: it is on its way
+            if keep:
                 logger.warning(
                     "%s entry %s (event %s) is acknowledged, older than %s and not decided: it and "
                     "what follows stays in the stream",
@@ -81,16 +108,8 @@ def trim_signups(engine: Engine, client: Redis, keep: timedelta) -> None:
                     fields.get(b"event_id", b"?")[:80],
                     keep,
                 )
-                break
-            done = _id(entry_id)
-        else:
-            if len(page) == _PAGE:
-                start = f"({page[-1][0].decode()}"
-                continue
-        break
-    if done is not None:
-        client.xtrim(keys.SIGNUPS, minid=f"{done[0]}-{done[1] + 1}", approximate=False)
-        client.zremrangebyscore(keys.BURIED, "-inf", f"({done[0]}")
+            return count
+    return len(page)
 
 
 def _acknowledged(client: Redis) -> _Id | None:
@@ -110,9 +129,7 @@ def _acknowledged(client: Redis) -> _Id | None:
     return None
 
 
-def _finished(
-    engine: Engine, client: Redis, page: Sequence[tuple[bytes, dict[bytes, bytes]]]
-) -> list[bool]:
+def _finished(engine: Engine, client: Redis, page: Sequence[_Entry]) -> list[bool]:
     if not page:
         return []
     names = [fields.get(b"event_id", b"").decode(errors="replace") for _, fields in page]

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from airflow_config.located_yaml import parse
 from airflow_config.problems import Problems
+from intake.keys import MAX_STREAM_DAYS
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -24,14 +25,10 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-#: Days that entries may be kept: a century, for the relay looks that far back from today.
-_LONGEST = 36_500
-
-
 class Intake(Model):
     """How long streams are kept (days), runs created at a time, and active runs at most."""
 
-    stream_days: float = Field(default=7, gt=0, le=_LONGEST)
+    stream_days: float = Field(default=7, gt=0, le=MAX_STREAM_DAYS)
     requests: int = Field(default=16, ge=1)
     active_runs: int = Field(default=200, ge=1)
 

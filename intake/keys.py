@@ -31,6 +31,9 @@ DECISIONS = "decisions"
 DEAD = "airlane:dead"
 BURIED = "airlane:signups:buried"
 
+#: Days that entries stay in the streams at most: a hundred years ago there was a date still.
+MAX_STREAM_DAYS = 36_500
+
 #: What a client needs to log in and to introduce itself. Not `client|setinfo`: Redis 7.0, which
 #: Debian 12 has, refuses to start with a rule about it, and clients go on without it.
 _CONNECT = [

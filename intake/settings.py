@@ -14,6 +14,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from intake.keys import MAX_STREAM_DAYS
+
 #: Names the folder of secret files, one file per setting.
 SECRETS_VARIABLE = "AIRLANE_SECRETS"
 
@@ -54,7 +56,7 @@ class IntakeSettings(BaseSettings):
     #: Seconds between looks for runs that failed and left their event without an answer.
     intake_sweep: float = Field(30, gt=0)
     #: Days that acknowledged, decided entries stay in the streams.
-    stream_days: float = Field(7, gt=0)
+    stream_days: float = Field(7, gt=0, le=MAX_STREAM_DAYS)
 
     @classmethod
     def settings_customise_sources(

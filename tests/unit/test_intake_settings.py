@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from intake.settings import IntakeSettings, MissingSettingError
 
@@ -41,3 +43,12 @@ def test_without_a_folder_there_are_no_files(monkeypatch: pytest.MonkeyPatch) ->
 def test_secrets_are_not_shown(secrets: Path) -> None:
     (secrets / "api_password").write_text("hunter2")
     assert "hunter2" not in repr(IntakeSettings())
+
+
+def test_days_for_which_there_is_no_date_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRLANE_STREAM_DAYS", "36500")
+    assert datetime.now(UTC) - timedelta(days=IntakeSettings().stream_days)
+    for days in ("1000000", "inf"):
+        monkeypatch.setenv("AIRLANE_STREAM_DAYS", days)
+        with pytest.raises(ValidationError, match="stream_days"):
+            IntakeSettings()

@@ -38,6 +38,7 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
         ("\nbroker: {server: /bin/sh, url: redis://x}\n", 2, "one that runs), found both"),
         ("events:\n  url: redis://x:six/0\n", 1, "expected an address like redis://"),
         ("events:\n  url: redis:///0\n", 1, "expected an address like redis://"),
+        ("intake: {stream_days: 1000000}\n", 1, "stream_days: expected a number of at most 36500"),
         ("dags: here\n", 1, "expected an absolute path as dags, found here"),
         ("models: ~/models\n", 1, "expected an absolute path as models, found ~/models"),
         ("models: 1\n", 1, "models: expected a path, found 1"),

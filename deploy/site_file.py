@@ -49,6 +49,20 @@ def wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("order", "{message}", {"message": message})
 
 
+def expect_absolute(key: str, path: Path) -> None:
+    """Refuse a path that means another place to a part than to whoever wrote it.
+
+    Parts are started in the checkout or by systemd; a person's shell may be anywhere.
+
+    Raises
+    ------
+    PydanticCustomError
+        Naming the key.
+    """
+    if not path.is_absolute():
+        raise wrong(f"expected an absolute path as {key}, found {path}")
+
+
 def read(file: Path, model: type[T], *, named_by: str) -> T:
     """Read a site file.
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from airflow_config.sizes import Size
-from deploy.site_file import Intake, Model, Port, read, wrong
+from deploy.site_file import Intake, Model, Port, expect_absolute, read, wrong
 
 #: A name or an address; goes into other addresses and onto command lines.
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")]
@@ -164,8 +164,7 @@ class Site(Model):
     def _absolute_paths(self) -> Site:
         for section in (self.tls, self.folders):
             for key, path in section:
-                if not path.is_absolute():
-                    raise wrong(f"expected an absolute path as {key}, found {path}")
+                expect_absolute(key, path)
         return self
 
 

@@ -106,15 +106,15 @@ class Instance:
 
     def create(self) -> None:
         """Make the folders, the keys and the ports that are missing."""
-        _check_paths(self.folder, ROOT, queues_file(), Path(sys.executable))
-        if self.site.dags:
-            _check_paths(self.site.dags)
-            # here, not where the site file is read: a folder that is gone must not hinder a stop
-            if not self.site.dags.is_dir():
-                raise InstanceError(
-                    f"expected a folder of DAG files, found none at {self.site.dags}. Fix: dags "
-                    "in the site file"
-                )
+        servers = (self.site.broker.server, self.site.events.server)
+        given = [path for path in (*servers, self.site.dags) if path]
+        _check_paths(self.folder, self.models, ROOT, queues_file(), Path(sys.executable), *given)
+        # here, not where the site file is read: a folder that is gone must not hinder a stop
+        if self.site.dags and not self.site.dags.is_dir():
+            raise InstanceError(
+                f"expected a folder of DAG files, found none at {self.site.dags}. Fix: dags in the "
+                "site file"
+            )
         for path in (self.folder, self.logs, self.run, self.folder / "secrets", self.airflow_home):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.models.mkdir(parents=True, exist_ok=True)
@@ -310,7 +310,7 @@ def _check_paths(*paths: Path) -> None:
             raise InstanceError(
                 f"expected a path without quotes, backslashes, line breaks, and # or ; behind a "
                 f"space, found {found[0]!r} in {str(path)!r}: settings files can't hold it. Fix: "
-                "another folder, by AIRLANE_HOME or for the checkout"
+                "another folder, by AIRLANE_HOME, in the site file or for the checkout"
             )
 
 

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from airflow_config.place import ROOT
 from airflow_config.sizes import Size, parse_size
-from deploy.site_file import Intake, Model, Port, read, wrong
+from deploy.site_file import Intake, Model, Port, expect_absolute, read, wrong
 
 PortName = Literal["postgres", "broker", "events", "api_server", "batch_api", "flower"]
 PORT_NAMES: tuple[PortName, ...] = (
@@ -60,6 +60,8 @@ class RedisServer(Model):
     def _one_of_them(self) -> RedisServer:
         if self.server and self.url:
             raise wrong("expected `server` (a binary to run) or `url` (one that runs), found both")
+        if self.server:
+            expect_absolute("server", self.server)
         if self.server and not os.access(self.server, os.X_OK):
             raise wrong(f"expected a program that can be run, found {self.server}")
         if self.url and not _is_address(self.url):
@@ -96,11 +98,9 @@ class Site(Model):
 
     @model_validator(mode="after")
     def _absolute_paths(self) -> Site:
-        # relative to what? every part is started in the checkout, a shell may be anywhere
-        for key in ("models", "dags"):
-            path = getattr(self, key)
-            if path and not path.is_absolute():
-                raise wrong(f"expected an absolute path as {key}, found {path}")
+        for key, path in (("models", self.models), ("dags", self.dags)):
+            if path:
+                expect_absolute(key, path)
         return self
 
     @model_validator(mode="after")

@@ -227,6 +227,14 @@ def test_a_dag_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
         make(tmp_path / "home", Site(dags=tmp_path / "gone"))
 
 
+@pytest.mark.parametrize("name", ['m"', "m ;n"])
+def test_a_folder_that_settings_files_cannot_hold_stops_the_start(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(InstanceError, match="expected a path without quotes"):
+        make(tmp_path / "home", Site(models=tmp_path / name))
+
+
 def test_a_broken_site_file_hinders_nobody_from_stopping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

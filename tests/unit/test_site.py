@@ -48,6 +48,7 @@ def test_what_it_says_is_taken(tmp_path: Path) -> None:
         ("intake: {stream_days: week}\n", 1, "expected a number, found 'week'"),
         ("intake: {stream_days: 0}\n", 1, "expected a number above 0, found 0"),
         ("intake: {stream_days: .inf}\n", 1, "expected a number of at most 36500.0, found inf"),
+        ("events: {server: bin/x}\n", 1, "expected an absolute path as server, found bin/x"),
         ("ports: [\n", 2, "expected valid YAML"),
     ],
 )

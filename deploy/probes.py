@@ -80,13 +80,15 @@ def worker_consumes(broker_url: str, part: str) -> bool:
     with _LOADING:
         from celery import Celery  # noqa: PLC0415
         from kombu.exceptions import OperationalError  # noqa: PLC0415
+        from redis import RedisError  # noqa: PLC0415
 
     node = node_name(part, socket.gethostname())
     with Celery(broker=broker_url, set_as_current=False) as app:
         inspect = app.control.inspect(destination=[node], timeout=TIMEOUT, limit=1)
         try:
             queues = inspect.active_queues()
-        except (OSError, OperationalError):
+        except (OSError, OperationalError, RedisError):
+            # kombu hands on Redis's own when the connection breaks while it awaits the answer
             return False
     return bool((queues or {}).get(node))
 

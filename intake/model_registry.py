@@ -143,13 +143,13 @@ def add(
     above
         The number must be higher: a folder may hold versions of before there was a record.
     """
-    versions, _ = TABLES[kind]
+    table, _ = TABLES[kind]
     with engine.begin() as connection:
         locks.take(connection, Lock.REGISTRY)
-        newest = connection.scalar(select(func.max(versions.number))) or 0
+        newest = connection.scalar(select(func.max(table.number))) or 0
         number = max(newest, above) + 1
         connection.execute(
-            insert(versions).values(
+            insert(table).values(
                 number=number, info=dict(info), sha256=info["sha256"], content=content
             )
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ _JOBS = {
     "triggerer": "TriggererJob",
     "dag-processor": "DagProcessorJob",
 }
+_PROPERTIES = ("ActiveState", "Result", "NRestarts", "MainPID")
 #: Seconds for an answer of a server.
 _TIMEOUT = 5
 #: Seconds within which a job must have given a sign of life: several of its beats.
@@ -89,7 +90,7 @@ def state(
         Runs systemctl and returns what it printed; for tests.
     """
     unit = notes.unit_name(part, class_name)
-    shown = _show(unit, run or systemctl)
+    shown = show(unit, _PROPERTIES, run or systemctl)
     active = shown.get("ActiveState", "unknown")
     restarts = int(shown.get("NRestarts") or 0)
     wanted = notes.note(host, fleet, part, class_name)
@@ -131,9 +132,20 @@ def systemctl(words: list[str]) -> str:
     return done.stdout
 
 
-def _show(unit: str, run: Run) -> dict[str, str]:
-    names = ("ActiveState", "Result", "NRestarts", "MainPID")
-    text = run(["systemctl", "show", unit, *(f"--property={name}" for name in names)])
+def show(unit: str, properties: Iterable[str], run: Run, *options: str) -> dict[str, str]:
+    """Return what systemd says of a unit: property -> value; what it does not know is left out.
+
+    Parameters
+    ----------
+    unit, properties
+        Which unit, and what of it.
+    run
+        Runs systemctl and returns what it printed.
+    options
+        Further words for `systemctl show`.
+    """
+    named = (f"--property={name}" for name in properties)
+    text = run(["systemctl", "show", unit, *options, *named])
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 

@@ -62,9 +62,7 @@ def _units(fleet: Fleet, run: Run) -> Iterator[Unit]:
     for part in serving.PARTS:
         for class_name in fleet.workers if part == "worker" else (None,):
             unit = notes.unit_name(part, class_name)
-            words = ["systemctl", "show", unit, "--timestamp=unix"]
-            text = run([*words, *(f"--property={name}" for name in _PROPERTIES)])
-            shown = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+            shown = running.show(unit, _PROPERTIES, run, "--timestamp=unix")
             if shown.get("UnitFileState") in _OURS or shown.get("ActiveState") not in {
                 None,
                 "inactive",

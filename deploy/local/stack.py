@@ -1,4 +1,4 @@
-"""The whole stack of an instance: up, down, and what state it is in."""
+"""The whole stack of an instance: up, down, reset, and how its parts start and stop."""
 
 from __future__ import annotations
 

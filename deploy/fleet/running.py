@@ -16,6 +16,7 @@ from airflow_config import release
 from airflow_config.queues import Fleet
 from deploy.fleet import notes
 from deploy.fleet.host import Host
+from workers.command import node_name, part_name
 
 #: Airflow's names of the jobs in its table.
 _JOBS = {
@@ -188,7 +189,7 @@ def _worker(host: Host, fleet: Fleet, class_name: str) -> tuple[bool, str]:
 
     from airflow_config import live_workers  # noqa: PLC0415
 
-    name = f"{class_name}@{socket.gethostname()}"
+    name = node_name(part_name(class_name), socket.gethostname())
     address = host.broker_url("airflow", host.secrets("worker")["broker_airflow"])
     try:
         with live_workers.connect(address, _TIMEOUT) as broker:

@@ -14,6 +14,7 @@ from deploy.fleet import notes, running, serving
 from deploy.fleet.host import Host
 from deploy.fleet.running import Run
 from deploy.local.status import PartStatus, Status
+from workers.command import part_name
 
 #: What systemd says of a unit that was made for this host.
 _OURS = {"enabled", "enabled-runtime", "static"}
@@ -72,7 +73,7 @@ def _units(fleet: Fleet, run: Run) -> Iterator[Unit]:
 
 def _part(host: Host, unit: Unit, run: Run) -> PartStatus:
     part, class_name, shown = unit
-    name = f"{part}-{class_name}" if class_name else part
+    name = part_name(class_name) if class_name else part
     active = shown.get("ActiveState", "unknown")
     word = _STATES.get(active, "failed")
     if active == "active":

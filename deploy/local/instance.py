@@ -4,9 +4,9 @@ airflow/    generated Airflow settings, one file per role (0600)
 broker/ events/ postgres/   the servers' data
 logs/       one file per part; logs/tasks/ holds the task logs
 models/     a copy of the risk models, which the database app holds
-run/        the supervisor's settings, socket and process id
+run/        the supervisor's settings, socket and process id; what each part was started with
 secrets/    passwords and keys, and per role what it may know (0600)
-instance.json   ports, and the version that the databases were migrated to
+instance.json   ports, the site file's content at the start, what was done to the databases
 """
 
 from __future__ import annotations
@@ -27,15 +27,13 @@ from airflow_config.place import ROOT, Place, home, queues_file
 from airflow_config.queues import Fleet
 from deploy import passwords
 from deploy.files import write_private
-from deploy.local import postgres, valkey
+from deploy.local import postgres, role_secrets, valkey
 from deploy.local.ports import free_port, is_free
 from deploy.local.site import PORT_NAMES, PortName, Site
 from deploy.local.site import load as load_site
-from deploy.logins import SERVICE_ACCOUNT
 
 #: New keys would not open what the old ones closed: the databases know the old passwords.
 _KEYS_LOST = "restore it from a backup, or delete the instance with all its data: airlane reset"
-
 
 #: What the servers' and the supervisor's settings files can't hold in a path: quotes, control
 #: characters, and what they take for the start of a comment.
@@ -68,7 +66,7 @@ class Instance:
 
     @property
     def state_file(self) -> Path:
-        """Where its ports and versions are kept."""
+        """Where facts about it are kept."""
         return self.folder / "instance.json"
 
     @property
@@ -122,7 +120,7 @@ class Instance:
         # the ports last but one: with them the instance exists, and others may ask for its keys
         self._make_keys()
         self._choose_ports()
-        self._write_role_secrets()
+        role_secrets.write(self)
 
     def _choose_ports(self) -> None:
         state = self.state()
@@ -234,43 +232,6 @@ class Instance:
             jwt_secret=self.keys["jwt_secret"],
             api_secret_key=self.keys["api_secret_key"],
         )
-
-    def _write_role_secrets(self) -> None:
-        api = {
-            "api_url": self.api_url,
-            "api_user": SERVICE_ACCOUNT,
-            "api_password": self.keys["airflow_intake"],
-        }
-        roles = {
-            "worker": {"app_db_url": self.app_db_url("airlane_worker")},
-            "relay": {
-                "app_db_url": self.app_db_url("airlane_relay"),
-                "events_url": self.events_url("relay"),
-            },
-            "intake": {
-                "app_db_url": self.app_db_url("airlane_intake"),
-                "events_url": self.events_url("intake"),
-                **api,
-            },
-            "operator": {
-                "app_db_url": self.app_db_url("airlane_owner"),
-                "events_url": self.events_url("operator"),
-                **api,
-            },
-        }
-        logins = {"airflow": "airflow", "app": "airlane_owner"}
-        write_private(
-            self.folder / "secrets" / "pgpass",
-            "".join(
-                f"127.0.0.1:{self.port('postgres')}:{database}:{login}:{self.keys[login]}\n"
-                for database, login in logins.items()
-            ),
-        )
-        for role, content in roles.items():
-            folder = self.secrets_folder(role)
-            folder.mkdir(exist_ok=True, mode=0o700)
-            for name, value in content.items():
-                write_private(folder / name, value)
 
     def environment(self, part: str, role: str, secrets: str | None = None) -> dict[str, str]:
         """Return the variables that tell a part who it is and where its settings lie.

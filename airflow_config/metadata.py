@@ -17,6 +17,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import Script
 
 _MIGRATIONS = Path(__file__).with_name("metadata_migrations")
 #: Beside Airflow's `alembic_version`.
@@ -48,7 +49,8 @@ def migrate(url: str) -> list[str]:
     """Bring airlane's part to the newest version, and say in words what changed.
 
     The version alone is not believed: `airflow db reset` drops triggers and indexes together
-    with Airflow's tables, and they are put back.
+    with Airflow's tables, and they are put back. A later release's part is left as it is: after a
+    rollback the database stays, and each release works with what the one after it adds.
 
     Parameters
     ----------
@@ -69,6 +71,8 @@ def migrate(url: str) -> list[str]:
                 "Fix: airflow db migrate"
             )
         before = version(connection)
+        if before not in {None, *(one.revision for one in _revisions(config))}:
+            return []
         command.upgrade(config, "head")
         after = version(connection)
         if before != after:
@@ -127,7 +131,10 @@ def _locked(url: str) -> Iterator[tuple[Connection, Config]]:
 
 def _expected(config: Config) -> set[str]:
     """Return the names of the triggers and indexes that the migrations make."""
+    return {name for revision in _revisions(config) for name in revision.module.OBJECTS}
+
+
+def _revisions(config: Config) -> Iterator[Script]:
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-    revisions = ScriptDirectory.from_config(config).walk_revisions()
-    return {name for revision in revisions for name in revision.module.OBJECTS}
+    return ScriptDirectory.from_config(config).walk_revisions()

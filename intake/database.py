@@ -47,21 +47,27 @@ def engine(url: str) -> Engine:
 def migrate(owner_url: str) -> list[str]:
     """Bring the schema to the newest version; return what was changed, in words.
 
-    Nothing happens when it is there.
+    Nothing happens when it is there, nor to the schema of a later release: after a rollback the
+    database stays as it is, and each release works with the schema of the one after it.
     """
     # Here, not above: every task imports this module, and none needs Alembic.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    # a percent sign begins a reference there
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
     owner = engine(owner_url)
     try:
         with owner.begin() as connection:
             locks.take(connection, Lock.MIGRATE)
             config.attributes["connection"] = connection
             before = MigrationContext.configure(connection).get_current_revision()
+            if before not in {None, *known}:
+                return []
             command.upgrade(config, "head")
             after = MigrationContext.configure(connection).get_current_revision()
     finally:

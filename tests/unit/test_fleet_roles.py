@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -107,6 +108,23 @@ def test_releases_that_are_needed_are_kept_and_the_newest_others(prune_releases,
     assert {path.name for path in kept if path.parent.name == "releases"} == {
         *("current", "newest", "drained", "before")
     }
+
+
+def test_what_is_deleted_half_is_no_environment_any_more(prune_releases, tmp_path, monkeypatch):
+    environment = tmp_path / "environments" / "env"
+    environment.mkdir(parents=True)
+    (environment / ".complete").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda _: pytest.fail("interrupted"))
+        with pytest.raises(pytest.fail.Exception):
+            prune_releases.delete(environment)
+    assert not environment.exists(), "the role would take it for a whole one"
+    assert prune_releases.plan(tmp_path, 1, set()) == ([], [])
+    (left,) = prune_releases.left_over(tmp_path)
+    environment.mkdir()  # made anew meanwhile
+    prune_releases.delete(left)
+    prune_releases.delete(environment)
+    assert list((tmp_path / "environments").iterdir()) == []
 
 
 def test_on_a_bare_host_there_is_nothing_to_delete(prune_releases, tmp_path):

@@ -12,6 +12,9 @@ import json
 import shutil
 from pathlib import Path
 
+#: Begins the name of what is being deleted.
+_GONE = ".deleted-"
+
 
 def main() -> None:
     """Delete, and print `{"deleted": [...], "kept": [...]}`."""
@@ -21,11 +24,29 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="delete nothing, only say what")
     arguments = parser.parse_args()
     kept, deleted = plan(arguments.root, arguments.keep, running_releases(arguments.root))
+    deleted = [*left_over(arguments.root), *deleted]
     if not arguments.check:
         for path in deleted:
-            shutil.rmtree(path)
+            delete(path)
     found = {"deleted": [str(path) for path in deleted], "kept": [str(path) for path in kept]}
     print(json.dumps(found))  # noqa: T201 - the role reads it
+
+
+def left_over(root: Path) -> list[Path]:
+    """Return what an interrupted call has not deleted whole."""
+    return sorted(root.glob(f"*/{_GONE}*"))
+
+
+def delete(path: Path) -> None:
+    """Delete a release or an environment; interrupted, it leaves none that seems whole.
+
+    Its marker says that it is, and goes at any time with the other files: the next release that
+    needs this environment would run from half of it. So it loses its name first.
+    """
+    gone = path
+    if not path.name.startswith(_GONE):
+        gone = path.rename(path.with_name(_GONE + path.name))
+    shutil.rmtree(gone)
 
 
 def plan(root: Path, keep: int, running: set[str]) -> tuple[list[Path], list[Path]]:
@@ -40,7 +61,11 @@ def plan(root: Path, keep: int, running: set[str]) -> tuple[list[Path], list[Pat
     running
         Names of releases that a process runs from.
     """
-    markers = list((root / "releases").glob("*/release.json"))
+    markers = [
+        marker
+        for marker in (root / "releases").glob("*/release.json")
+        if not marker.parent.name.startswith(_GONE)
+    ]
     markers.sort(key=lambda marker: marker.stat().st_mtime, reverse=True)
     linked = {(root / link).resolve().name for link in ("current", "previous")}
     kept: list[Path] = []
@@ -56,6 +81,8 @@ def plan(root: Path, keep: int, running: set[str]) -> tuple[list[Path], list[Pat
     used = {json.loads((path / "release.json").read_text())["environment"] for path in kept}
     # without its marker an environment is being made, perhaps now: the next run makes it anew
     for marker in sorted((root / "environments").glob("*/.complete")):
+        if marker.parent.name.startswith(_GONE):
+            continue
         (kept if marker.parent.name in used else deleted).append(marker.parent)
     return kept, deleted
 

@@ -55,7 +55,7 @@ def change(
     """
     with _alone(file.parent):
         known = _read(file)
-        found = {worker: dict(known.get(worker, {})) for worker in sorted(classes)}
+        found = {worker: known.get(worker, {}) for worker in sorted(classes)}
         mine = found[name]
         for host in joined:
             mine.setdefault(host, None)
@@ -80,15 +80,16 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(file: Path) -> dict[str, Mapping[str, Any]]:
+def _read(file: Path) -> dict[str, dict[str, Any]]:
     """Return the hosts of each class."""
     if not file.exists():
         return {}
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         groups = ((content.get("workers") or {}).get("children") or {}).items()
+        # .items(): of a list of names dict() would make hosts called by their first letters
         return {
-            group.removeprefix("workers_"): (entry or {}).get("hosts") or {}
+            group.removeprefix("workers_"): dict(((entry or {}).get("hosts") or {}).items())
             for group, entry in groups
         }
     except (AttributeError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -66,7 +66,11 @@ def test_variables_of_a_host_stay_and_a_class_that_is_gone_goes(file: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "content", ["- w2", "workers: [w2]", "workers: {children: {a: b}}", "a: ["]
+    "content",
+    [
+        *("- w2", "workers: [w2]", "workers: {children: {a: b}}", "a: ["),
+        "workers: {children: {workers_batch: {hosts: [w2, w3]}}}",
+    ],
 )
 def test_a_file_of_something_else_is_refused_and_left_alone(file: Path, content: str) -> None:
     file.write_text(content)

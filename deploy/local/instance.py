@@ -30,6 +30,7 @@ from deploy.files import write_private
 from deploy.local import postgres, role_secrets, valkey
 from deploy.local.ports import free_port, is_free
 from deploy.local.site import PORT_NAMES, PortName, Site
+from deploy.local.site import kept as kept_site
 from deploy.local.site import load as load_site
 
 #: New keys would not open what the old ones closed: the databases know the old passwords.
@@ -302,8 +303,8 @@ def started() -> Instance:
     """
     folder = home()
     try:
-        kept = Instance(folder, Site()).state().get("site")
-        site = None if kept is None else Site.model_validate(kept)
+        noted = Instance(folder, Site()).state().get("site")
+        site = None if noted is None else kept_site(noted)
     except (InstanceError, ValidationError):
         site = None
     return Instance(folder, load_site() if site is None else site)

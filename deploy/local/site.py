@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from airflow_config.place import ROOT
 from airflow_config.sizes import Size, parse_size
@@ -29,6 +29,9 @@ PORT_NAMES: tuple[PortName, ...] = (
     *("postgres", "broker", "events"),
     *("api_server", "batch_api", "flower"),
 )
+
+#: Context of what is not about to be started.
+_KEPT = "kept"
 
 
 def _is_address(url: str) -> bool:
@@ -57,13 +60,13 @@ class RedisServer(Model):
     max_memory: Size | None = None
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> RedisServer:
+    def _one_of_them(self, info: ValidationInfo) -> RedisServer:
         if self.server and self.url:
             raise wrong("expected `server` (a binary to run) or `url` (one that runs), found both")
-        if self.server:
+        if self.server and info.context != _KEPT:
             expect_absolute("server", self.server)
-        if self.server and not os.access(self.server, os.X_OK):
-            raise wrong(f"expected a program that can be run, found {self.server}")
+            if not os.access(self.server, os.X_OK):
+                raise wrong(f"expected a program that can be run, found {self.server}")
         if self.url and not _is_address(self.url):
             # without the address: it may hold a password
             raise wrong("expected an address like redis://login:password@host:6379/0 as url")
@@ -97,9 +100,9 @@ class Site(Model):
     dags: Path | None = None
 
     @model_validator(mode="after")
-    def _absolute_paths(self) -> Site:
+    def _absolute_paths(self, info: ValidationInfo) -> Site:
         for key, path in (("models", self.models), ("dags", self.dags)):
-            if path:
+            if path and info.context != _KEPT:
                 expect_absolute(key, path)
         return self
 
@@ -108,6 +111,19 @@ class Site(Model):
         if len(set(self.ports.values())) < len(self.ports):
             raise wrong(f"expected ports that differ, found {self.ports}")
         return self
+
+
+def kept(content: Any) -> Site:
+    """Return the site that a stack was started with, from what was noted then.
+
+    What it names may be gone by now, or be refused since: that must hinder nobody from stopping it.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        When it was noted by a release whose site files held something else.
+    """
+    return Site.model_validate(content, context=_KEPT)
 
 
 def load(path: Path | None = None) -> Site:

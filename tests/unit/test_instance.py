@@ -250,6 +250,20 @@ def test_a_broken_site_file_hinders_nobody_from_stopping(
         module.current()
 
 
+def test_a_server_that_is_gone_hinders_nobody_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRLANE_SITE", str(tmp_path / "none"))
+    monkeypatch.setenv("AIRLANE_HOME", str(tmp_path / "home"))
+    server = tmp_path / "redis-server"
+    server.touch(mode=0o755)
+    site = Site(broker=RedisServer(server=server))
+    made = make(tmp_path / "home", site)
+    made.update_state(site=site.model_dump(mode="json", exclude_defaults=True))
+    server.unlink()
+    assert module.started().site.broker.server == server
+
+
 def test_ports_are_below_those_of_outgoing_connections() -> None:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports = {free_port() for _ in range(20)}

@@ -114,8 +114,23 @@ def received_at(entry_id: bytes | str, now: datetime) -> str:
 
 
 def signed_up_at(event: Mapping[str, Any]) -> datetime:
-    """Return the time from which a decision's seconds count, from the event in a run's conf."""
-    return datetime.fromisoformat(event.get("received_at") or event["at"])
+    """Return the time from which a decision's seconds count, from the event in a run's conf.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or beyond the years 1 to 9999 in UTC: PostgreSQL takes such a time and its
+        driver cannot read it, so one row would keep all decisions from being published.
+    """
+    text = event.get("received_at") or event["at"]
+    time = datetime.fromisoformat(text)
+    try:
+        time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(
+            f"expected a time of the years 1 to 9999 in UTC, found {text!r}"
+        ) from error
+    return time
 
 
 def _text(fields: Mapping[bytes, bytes], name: str, limit: int) -> str:

@@ -197,3 +197,10 @@ def test_seconds_count_from_the_receipt() -> None:
     assert signed_up_at(event) == datetime(2026, 3, 1, 13, tzinfo=UTC)
     del event["received_at"]
     assert signed_up_at(event) == NOW
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_no_driver_reads_back_is_refused(text: str) -> None:
+    # such as in the conf of a run that a person made
+    with pytest.raises(ValueError, match="expected a time of the years 1 to 9999"):
+        signed_up_at({"at": text})

@@ -210,7 +210,8 @@ def _letter(decision: Decision) -> list[str]:
         "source": "",
         "event.event_id": decision.event_id,
         "event.entity_id": decision.entity_id,
-        "event.at": event.get("at") or decision.signed_up_at.isoformat(),
+        # text, also of a run that a person made: Redis takes nothing else
+        "event.at": str(event.get("at") or decision.signed_up_at.isoformat()),
     }
     if event.get("payload") is not None:
         letter["event.payload"] = json.dumps(event["payload"])

@@ -67,7 +67,7 @@ def parse(text: str) -> Located:
         located.faults.append(Fault(line, f"expected text, found character {error.character:#x}"))
     except RecursionError:
         located.values = None
-        located.faults.append(Fault(1, "expected valid YAML, found: hundreds of levels"))
+        located.faults.append(Fault(1, "expected valid YAML, found: too many levels of nesting"))
     return located
 
 
@@ -86,13 +86,20 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             return [self._item(item, (*path, i), above) for i, item in enumerate(node.value)]
         try:
-            return self._loader.construct_object(node)
-        except (ValueError, LookupError, AttributeError) as error:
-            # Scalars that look like a date and are none, such as 2026-13-45; PyYAML's own errors
-            # for those that are tagged as what they are not, such as `!!bool maybe`.
-            said = error if isinstance(error, ValueError) else f"no {node.tag.rpartition(':')[2]}"
-            self._fault(node, f"expected valid YAML, found: {said}")
+            value = self._loader.construct_object(node)
+            if isinstance(value, int):
+                # In an error it must be written: Python refuses to for thousands of digits.
+                str(value)
+        except ValueError as error:
+            # Scalars that look like a date and are none, such as 2026-13-45.
+            self._fault(node, f"expected valid YAML, found: {error}")
             return None
+        except (LookupError, AttributeError):
+            # A tag that does not fit: `!!bool maybe`, `!!int ''`, `!!timestamp today`.
+            kind = node.tag.rpartition(":")[2]
+            self._fault(node, f"expected valid YAML, found: {node.value!r}, which is no {kind}")
+            return None
+        return value
 
     def _mapping(
         self, node: yaml.MappingNode, path: Path, above: tuple[yaml.Node, ...]

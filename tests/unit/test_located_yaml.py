@@ -35,10 +35,11 @@ def test_an_empty_file_holds_nothing():
         ("a: 1\n---\nb: 2\n", 2, "expected valid YAML"),
         ("a: 1\nb: \x01\n", 2, "expected text, found character 0x1"),
         ("a:\n  b: 2026-13-45\n", 2, "expected valid YAML, found: month"),
-        ("a: 1\nb: !!bool maybe\n", 2, "expected valid YAML, found: no bool"),
-        ("a: 1\nb: !!timestamp soon\n", 2, "expected valid YAML, found: no timestamp"),
-        ("a: 1\nb: !!int ''\n", 2, "expected valid YAML, found: no int"),
-        ("[" * 2000, 1, "expected valid YAML, found: hundreds of levels"),
+        ("a: !!bool maybe\n", 1, "expected valid YAML, found: 'maybe', which is no bool"),
+        ("a: 1\nb: !!int ''\n", 2, "expected valid YAML, found: '', which is no int"),
+        ("a: !!timestamp today\n", 1, "found: 'today', which is no timestamp"),
+        ("a: 0x" + "f" * 5_000, 1, "expected valid YAML, found: Exceeds the limit"),
+        ("a: " + "[" * 5_000, 1, "expected valid YAML, found: too many levels of nesting"),
     ],
 )
 def test_faults_say_where(text, line, message):

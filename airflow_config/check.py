@@ -149,8 +149,13 @@ def _apart(
         try:
             return pool.submit(work, str(folder), fleet, *arguments).result(PARSE_TIMEOUT)
         except (BrokenProcessPool, TimeoutError, SystemExit) as error:
+            # Or the block's end would wait for a child that hangs.
+            for child in list((pool._processes or {}).values()):
+                child.kill()
+            late = isinstance(error, TimeoutError)
+            what = f"no end after {PARSE_TIMEOUT} s" if late else repr(error)
             said = output.read_text(errors="replace")[-_TAIL:] if output.exists() else ""
-            message = f"expected DAG files that can be imported, found: {error!r}\n{said}"
+            message = f"expected DAG files that can be imported, found: {what}\n{said}"
             raise ParseError(message.strip()) from error
 
 

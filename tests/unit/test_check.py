@@ -1,9 +1,11 @@
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
+from airflow_config import check as module
 from airflow_config import queues
 from airflow_config.check import Problem, check_dags
 from airflow_config.place import ROOT
@@ -170,6 +172,16 @@ def test_a_file_that_ends_the_process(folder):
     (problem,) = check(folder, bye=ends)
     assert problem.message.startswith("expected DAG files that can be imported, found: Broken")
     assert problem.message.endswith("so long")
+
+
+def wait(_folder, _fleet):
+    time.sleep(3600)
+
+
+def test_files_that_take_too_long_are_given_up(folder, monkeypatch):
+    monkeypatch.setattr(module, "PARSE_TIMEOUT", 1)
+    with pytest.raises(module.ParseError, match="found: no end after 1 s"):
+        module.apart(wait, folder, queues.read(MODEL))
 
 
 def test_a_folder_that_is_not_there(tmp_path):

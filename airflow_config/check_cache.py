@@ -48,20 +48,20 @@ def store(folder: Path, fleet: Fleet, imported: Iterable[Path], found: list[Any]
     root, others = folder.parent, Path(sys.prefix)
     own = {file for file in imported if file.is_relative_to(root)}
     own = {file for file in own if not file.is_relative_to(others)}
-    kept = {
-        "key": _key(folder, fleet, own),
-        "imported": sorted(str(file.relative_to(root)) for file in own),
-        "found": found,
-    }
     target = root / FOLDER
     try:
+        kept = {
+            "key": _key(folder, fleet, own),
+            "imported": sorted(str(file.relative_to(root)) for file in own),
+            "found": found,
+        }
         target.mkdir(exist_ok=True)
         (target / ".gitignore").write_text("*\n", encoding="utf-8")
         part = target / f"{_FILE}.part"
         part.write_text(json.dumps(kept), encoding="utf-8")
         part.replace(target / _FILE)
     except OSError:
-        # a folder that is read-only costs time, no more
+        # a folder that is read-only, or a file that can't be read, costs time, no more
         return
 
 

@@ -99,6 +99,24 @@ def test_a_check_that_broke_off_is_not_kept(folder: Path) -> None:
     assert not (folder.parent / ".airlane_cache").exists()
 
 
+def test_a_file_that_cannot_be_read_is_told_and_nothing_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        # root may read everything, so that modes would prove nothing
+        if path.name == "closed.py":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (folder / "closed.py").touch()
+    (problem,) = look(folder)
+    assert "expected a file that can be read" in problem
+    assert not (folder.parent / ".airlane_cache").exists()
+
+
 def test_pytest_for_authors_has_a_test_for_each_file(folder: Path) -> None:
     (folder / "wrong.py").write_text(
         'from airflow.sdk import DAG, task\nwith DAG("w", schedule=None):\n'

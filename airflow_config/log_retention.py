@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,18 +31,14 @@ def prune(folder: Path, keep: timedelta = KEEP) -> tuple[int, int]:
     files = size = 0
     for where, _, names in os.walk(folder, topdown=False):
         for name in names:
-            path = Path(where, name)
-            stat = path.lstat()
-            if stat.st_mtime < oldest:
-                path.unlink(missing_ok=True)
-                files, size = files + 1, size + stat.st_size
-        if Path(where) != folder and Path(where).lstat().st_mtime < oldest:
-            _remove_if_empty(Path(where))
+            # A log that is shipped at this moment has another name a moment later.
+            with suppress(FileNotFoundError):
+                path = Path(where, name)
+                stat = path.lstat()
+                if stat.st_mtime < oldest:
+                    path.unlink()
+                    files, size = files + 1, size + stat.st_size
+        with suppress(OSError):  # not empty, or gone
+            if Path(where) != folder and Path(where).lstat().st_mtime < oldest:
+                Path(where).rmdir()
     return files, size
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return  # not empty, or gone

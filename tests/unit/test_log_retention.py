@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from airflow_config.log_retention import prune
 
@@ -46,3 +50,19 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (logs / "link").symlink_to(outside.parent)
     assert prune(logs) == (0, 0)
     assert outside.exists()
+
+
+def test_a_log_that_goes_meanwhile_keeps_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, old = (_log(tmp_path / "dag_id=a" / name, 31) for name in ("1.log", "2.log"))
+    walk = os.walk
+
+    def and_ship(folder: Path, topdown: bool) -> Iterator[Any]:
+        for found in walk(folder, topdown=topdown):
+            lost.unlink(missing_ok=True)
+            yield found
+
+    monkeypatch.setattr(os, "walk", and_ship)
+    assert prune(tmp_path) == (1, 1)
+    assert not old.exists()

@@ -125,6 +125,8 @@ def _probe_in_fork(
             lines = _lines(pipe.fileno(), file_limit, end)
             for path in paths:
                 line = next(lines)
+                if line is None and time.monotonic() >= end:
+                    return  # it had less than its time: nothing is known of it
                 if not line:
                     late = f"takes longer than {file_limit:g} s"
                     fault = late if line is None else "ends the process"

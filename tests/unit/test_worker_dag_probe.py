@@ -94,3 +94,9 @@ def test_this_process_is_left_as_it_was(findings):
 
 def test_the_time_of_all_files_is_bounded():
     assert dag_probe.probe(["good"], run, total_limit=0) == []
+
+
+def test_a_file_that_got_less_than_its_time_is_not_judged():
+    assert dag_probe.probe(["good", "blocks"], run, file_limit=10, total_limit=2) == [
+        dag_probe.Finding("good", frozenset({"good"}))
+    ]

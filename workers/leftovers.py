@@ -110,5 +110,6 @@ def _ask(process: psutil.Process, number: signal.Signals, names: dict[int, str])
         if process.status() == psutil.STATUS_ZOMBIE:
             return
         names[process.pid] = process.name()
-        with suppress(PermissionError):  # another user's
+        # another user's; or it has ended in between, and its parent knows already
+        with suppress(PermissionError, ProcessLookupError):
             os.kill(process.pid, number)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
+
+from workers import leftovers
 
 PROGRAM = """
 import os, subprocess, sys, psutil
@@ -68,3 +73,11 @@ def test_what_is_left_is_ended_and_named(setup, said):
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
 def test_what_was_there_before_is_left_alone():
     assert run(KNOWN, "known", "== [mine.pid], mine.kill()") == "True ['sleep'] True None"
+
+
+def test_one_that_ends_by_itself_in_between_is_no_error(monkeypatch):
+    def gone(pid, _number):
+        raise ProcessLookupError(3, "No such process")
+
+    monkeypatch.setattr(os, "kill", gone)
+    leftovers._ask(psutil.Process(), signal.SIGTERM, {})

@@ -97,7 +97,7 @@ class WarmCoordinator(BaseCoordinator):
         except BaseException:
             # In the midst of something: the next task gets new ones.
             self._connections.forget()
-            self._template = None
+            self._drop_template()
             raise
         if exit_code == 0:
             self._refresh(bundle_info, os.fspath(dag_rel_path), what.queue in self._urgent)
@@ -130,6 +130,14 @@ class WarmCoordinator(BaseCoordinator):
             log.warning("Forking a new template of task processes: %s", error)
         self._renew()
         return warm.WarmSubprocess.begin(self._template, others=leftovers.present(), **words)
+
+    def _drop_template(self) -> None:
+        """End the template whatever it is at, with a task's process that nobody supervises."""
+        from workers import leftovers  # noqa: PLC0415
+
+        if self._template is not None:
+            self._template = None
+            leftovers.end(self._others)
 
     def _renew(self) -> None:
         """Have another template fork the next tasks' processes; to be called between two tasks."""

@@ -140,31 +140,35 @@ class WarmSubprocess(supervisor.ActivitySubprocess):
     ) -> Self:
         """Start a task in the spare of a template: what `start` does but for the fork."""
         spare = template.spare()
-        # requests, stdout, stderr, logs: the order of `places`
-        pairs = [socket.socketpair() for _ in range(4)]
-        order = {name: details.get(name) for name in ("memory", "background")}
-        template.begin(json.dumps(order).encode(), [theirs for theirs, _ in pairs])
-        for theirs, _ in pairs:
-            theirs.close()
-        requests, stdout, stderr, logs = (ours for _, ours in pairs)
-        # attrs makes the constructor
-        process: Self = cls(  # type: ignore[call-arg]
-            id=what.id,
-            pid=spare.pid,
-            stdin=requests,
-            process=spare,
-            process_log=logger or structlog.get_logger(logger_name="task").bind(),
-            start_time=time.monotonic(),
-            new_process_group=True,
-            **details,
-        )
-        process._register_pipe_readers(stdout, stderr, requests, logs, data={})
-        process._on_child_started(
-            ti=what,
-            dag_rel_path=dag_rel_path,
-            bundle_info=bundle_info,
-            sentry_integration=sentry_integration,
-        )
+        try:
+            # requests, stdout, stderr, logs: the order of `places`
+            pairs = [socket.socketpair() for _ in range(4)]
+            order = {name: details.get(name) for name in ("memory", "background")}
+            template.begin(json.dumps(order).encode(), [theirs for theirs, _ in pairs])
+            for theirs, _ in pairs:
+                theirs.close()
+            requests, stdout, stderr, logs = (ours for _, ours in pairs)
+            # attrs makes the constructor
+            process: Self = cls(  # type: ignore[call-arg]
+                id=what.id,
+                pid=spare.pid,
+                stdin=requests,
+                process=spare,
+                process_log=logger or structlog.get_logger(logger_name="task").bind(),
+                start_time=time.monotonic(),
+                new_process_group=True,
+                **details,
+            )
+            process._register_pipe_readers(stdout, stderr, requests, logs, data={})
+            process._on_child_started(
+                ti=what,
+                dag_rel_path=dag_rel_path,
+                bundle_info=bundle_info,
+                sentry_integration=sentry_integration,
+            )
+        except BaseException:
+            spare.close()  # nobody waits for it now
+            raise
         return process
 
     def _on_child_started(self, **details: Any) -> None:

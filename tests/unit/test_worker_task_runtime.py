@@ -110,6 +110,46 @@ def test_seeding_loads_nothing_that_the_worker_has_not():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfd is Linux's")
+def test_a_task_that_could_not_be_begun_leaves_no_process_and_no_descriptor():
+    # In a process of its own: what is below the one that runs tests is not a task's.
+    subprocess.run([sys.executable, "-c", REFUSED], check=True, timeout=120)
+
+
+REFUSED = """
+import gc, os
+from types import SimpleNamespace
+from tests.unit.test_worker_spare import run
+from workers import coordinator, leftovers, task_runtime
+from workers.spare import Template
+
+def refused(self, **_):
+    raise RuntimeError("409: the task runs elsewhere")
+
+task_runtime.template = lambda: Template(run)
+task_runtime.WarmSubprocess._on_child_started = refused
+coordinator.runtime = lambda: task_runtime
+runner = coordinator.WarmCoordinator()
+runner._connections.client_like = lambda client, _: client
+task = SimpleNamespace(id=None, queue="batch")
+words = {"what": task, "dag_rel_path": "a.py", "bundle_info": None, "client": None}
+
+def refuse():
+    try:
+        runner.execute_task(**words, logger=None, subprocess_logs_to_stdout=False)
+    except RuntimeError as error:
+        assert "409" in str(error)
+
+refuse()
+before = len(os.listdir("/proc/self/fd"))
+for _ in range(3):
+    refuse()
+gc.collect()
+assert not leftovers.present(), leftovers.present()
+assert len(os.listdir("/proc/self/fd")) <= before
+"""
+
+
 def test_only_tasks_of_the_default_queue_have_a_server_of_their_own(monkeypatch):
     monkeypatch.delenv("AIRLANE_BATCH_API", raising=False)
     assert coordinator.WarmCoordinator()._servers == {}

@@ -16,7 +16,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance as TI  # noqa: N817 - Airflow's own short name
 from airflow.utils.sqlalchemy import with_row_locks
 from airflow.utils.state import DagRunState
-from sqlalchemy import and_, false, func, or_, select, tuple_
+from sqlalchemy import and_, func, or_, select, tuple_
 from sqlalchemy.orm import contains_eager
 
 from airflow_config.agenda import Profile, Run
@@ -68,6 +68,8 @@ class ChangedRuns:
         self._wakeup = wakeup
         self._clock = clock
         self._swept: dict[Run, float] = {}
+        #: Up to when runs were examined that the last sweep came to; None begins anew.
+        self._swept_to: datetime | None = None
         self._heard_since = wakeup.since
         self._looked_at = self._swept_at = float("-inf")
 
@@ -105,44 +107,54 @@ class ChangedRuns:
             # What happened before this connection was told to nobody.
             self._heard_since = self._wakeup.since
             self._swept.clear()
+            self._swept_to = None
             self._looked_at = self._swept_at = float("-inf")
         sweeps = sweeps or not self._wakeup.listening
         # By a clock of its own: looks without sweeps are far more frequent while much is urgent.
         if clock - (self._swept_at if sweeps else self._looked_at) < LOOK:
             return {}
         self._looked_at = clock
+        now = datetime.now(UTC)
+        seen = DagRun.last_scheduling_decision
+        timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
+        rows = self._running(session, or_(seen.is_(None), timed), CANDIDATES)
+        found = self._not_lately(rows, SWEEP_TIMED)
         if sweeps:
             self._swept_at = clock
+            # A query of its own: runs that rest are the first of all, and would hide those above.
+            found |= self._sweep(session, now)
+        if len(self._swept) > _REMEMBERED:
+            self._swept = {r: at for r, at in self._swept.items() if clock - at < SWEEP}
+        return found
+
+    def _sweep(self, session: Session, now: datetime) -> Found:
+        """Return the next runs that were not examined for long, but for those that may rest."""
         seen = DagRun.last_scheduling_decision
         sweep = SWEEP if self._wakeup.listening else SWEEP_DEAF
-        now = datetime.now(UTC)
-        due = max(now - timedelta(seconds=sweep), self._heard_since)
-        swept = seen < due if sweeps else false()
-        timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
-        rows = session.execute(
-            select(DagRun.dag_id, DagRun.run_id, timed, DagRun.id, seen, DagRun.start_date)
-            .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-            .where(*examinable(), or_(seen.is_(None), swept, timed))
-            .order_by(seen.nulls_first(), DagRun.run_after)
-            .limit(CANDIDATES)
-        )
-        found: Found = {}
-        quiet: dict[int, Run] = {}
-        for dag_id, run_id, is_timed, *columns in rows:
-            run, row = (dag_id, run_id), Seen(*columns)
-            if row.examined is not None:
-                # Once per sweep: it may be left alone, and then its time does not change.
-                every = SWEEP_TIMED if is_timed else sweep
-                if clock - self._swept.get(run, float("-inf")) < every:
-                    continue
-                self._swept[run] = clock
-                if not is_timed and row.examined > now - timedelta(seconds=SWEEP_ALL):
-                    quiet[row.id] = run
-            found[run] = row
+        due = seen < max(now - timedelta(seconds=sweep), self._heard_since)
+        if self._swept_to is not None:
+            due = and_(due, seen >= self._swept_to)
+        rows = self._running(session, due, CANDIDATES)
+        # One that rests stays among the first: the next look goes on behind it.
+        is_last = len(rows) < CANDIDATES
+        self._swept_to = None if is_last else [row.examined for row in rows.values()][-1]
+        found = self._not_lately(rows, sweep)
+        recent = now - timedelta(seconds=SWEEP_ALL)
+        quiet = {r.id: run for run, r in found.items() if r.examined and r.examined > recent}
         for id_ in nothing_to_schedule(quiet, session):
             del found[quiet[id_]]
-        if len(self._swept) > _REMEMBERED:
-            self._swept = {r: at for r, at in self._swept.items() if clock - at < sweep}
+        return found
+
+    def _not_lately(self, rows: Found, seconds: float) -> Found:
+        """Return those of these runs that no sweep has found for so long, and remember them."""
+        clock = self._clock()
+        found = {
+            run: row
+            for run, row in rows.items()
+            if row.examined is None or clock - self._swept.get(run, float("-inf")) >= seconds
+        }
+        # Once per sweep: it may be left alone, and then its time does not change.
+        self._swept |= {run: clock for run, row in found.items() if row.examined is not None}
         return found
 
 

@@ -45,7 +45,7 @@ def faults(folder: Path) -> Iterator[Found]:
         except OSError as error:  # Airflow passes over the file, and its DAGs are missing
             yield name, None, f"expected a file that can be read, found {error.strerror or error}"
             continue
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError):
             continue  # the parse by Airflow tells it
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and PACKS not in file.relative_to(folder).parts[:-1]:

@@ -90,7 +90,7 @@ def _is(node: ast.expr, value: object) -> bool:
 def _tree(file: Path) -> ast.Module | None:
     try:
         return _parsed(file, file.stat().st_mtime_ns)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError):
         return None
 
 

@@ -174,6 +174,13 @@ def test_a_file_that_ends_the_process(folder):
     assert problem.message.endswith("so long")
 
 
+def test_a_file_that_is_too_deep_for_python_hides_no_other(folder):
+    deep = "x = " + "+".join("1" * 20_000)
+    found = check(folder, deep=f"# a DAG of airflow\n{deep}\n", classy="class Operator: ...\n")
+    assert [problem.file for problem in found] == ["dags/classy.py", "dags/deep.py"]
+    assert "RecursionError" in found[1].message
+
+
 def wait(_folder, _fleet):
     time.sleep(3600)
 

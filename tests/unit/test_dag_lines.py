@@ -85,6 +85,9 @@ def test_a_file_that_cannot_be_read_has_no_lines(tmp_path: Path) -> None:
     broken.write_text("def (:\n")
     assert line_of_task(broken, "add", "queue") is None
     assert line_of_task(tmp_path / "gone.py", "add", "queue") is None
+    deep = tmp_path / "deep.py"
+    deep.write_text("x = " + "+".join("1" * 20_000))
+    assert line_of_task(deep, "add", "queue") is None
 
 
 def test_a_file_that_was_changed_is_read_again(file: Path) -> None:

@@ -85,7 +85,10 @@ class WakeUp:
             # What libpq has read already does not show on the socket.
             changes = _told(self._connection)
             if not changes and seconds > 0:
-                select.select([self._connection], [], [], seconds)
+                # Not `select`, which raises for the 1,025th open file of a process.
+                poll = select.poll()
+                poll.register(self._connection, select.POLLIN)
+                poll.poll(seconds * 1000)
                 changes = _told(self._connection)
         except psycopg.Error as error:
             log.warning("The connection that wakes the scheduler broke: %s", error)

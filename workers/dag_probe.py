@@ -145,12 +145,14 @@ def _probe_in_fork(
 def _lines(pipe: int, limit: float, end: float) -> Iterator[bytes | None]:
     """Yield the lines that come, None when one is late, nothing in it at the pipe's end."""
     buffer = b""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
     while True:
         while b"\n" in buffer:
             line, _, buffer = buffer.partition(b"\n")
             yield line
         wait = max(0.0, min(limit, end - time.monotonic()))
-        if not select.select([pipe], [], [], wait)[0]:
+        if not poll.poll(wait * 1000):
             yield None
         chunk = os.read(pipe, 65536)
         if not chunk:

@@ -1,9 +1,15 @@
-"""What notifications say."""
+"""What notifications say, and who waits for them."""
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import psycopg
 import pytest
@@ -48,3 +54,26 @@ def test_without_a_database_it_waits_and_says_that_it_hears_nothing(
     assert wakeup.wait(0.01) == []
     assert not caplog.text
     wakeup.close()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process have more open files than `select` takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip("this system allows no more open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_it_waits_beside_a_thousand_open_files() -> None:
+    ours, theirs = socket.socketpair()
+    connection = MagicMock(psycopg.Connection)
+    connection.fileno.return_value = fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 2000)
+    connection.notifies.side_effect = [[], [SimpleNamespace(payload='{"kind":"dag","dag_id":"d"}')]]
+    theirs.send(b"x")
+    with ours, theirs:
+        assert WakeUp(lambda: connection).wait(60) == [Change("dag", "d")]
+    os.close(connection.fileno())

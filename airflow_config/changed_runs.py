@@ -60,13 +60,18 @@ class ChangedRuns:
     ----------
     wakeup
         Tells of changes; what happened while it did not is told to nobody.
+    batch_band
+        Priority of the default queue; runs above it are urgent.
     clock
         Gives seconds; for tests.
     """
 
-    def __init__(self, wakeup: WakeUp, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, wakeup: WakeUp, batch_band: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._wakeup = wakeup
         self._clock = clock
+        self._urgent = has_timed_tasks((batch_band + 1) * BAND)
         self._swept: dict[Run, float] = {}
         #: Up to when runs were examined that the last sweep came to; None begins anew.
         self._swept_to: datetime | None = None
@@ -83,13 +88,13 @@ class ChangedRuns:
             found |= self._running(session, DagRun.dag_id.in_(whole), CANDIDATES)
         return found
 
-    def _running(self, session: Session, condition: Any, limit: int) -> Found:
+    def _running(self, session: Session, condition: Any, limit: int, *first: Any) -> Found:
         seen = DagRun.last_scheduling_decision
         rows = session.execute(
             select(DagRun.dag_id, DagRun.run_id, DagRun.id, seen, DagRun.start_date)
             .join(DagModel, DagModel.dag_id == DagRun.dag_id)
             .where(*examinable(), condition)
-            .order_by(seen.nulls_first(), DagRun.run_after)
+            .order_by(*first, seen.nulls_first(), DagRun.run_after)
             .limit(limit)
         )
         return {(dag_id, run_id): Seen(*columns) for dag_id, run_id, *columns in rows}
@@ -117,7 +122,8 @@ class ChangedRuns:
         now = datetime.now(UTC)
         seen = DagRun.last_scheduling_decision
         timed = and_(seen < now - timedelta(seconds=SWEEP_TIMED), has_timed_tasks())
-        rows = self._running(session, or_(seen.is_(None), timed), CANDIDATES)
+        # Batch may wait for so many times (sensors) that an urgent retry would come much later.
+        rows = self._running(session, or_(seen.is_(None), timed), CANDIDATES, self._urgent.desc())
         found = self._not_lately(rows, SWEEP_TIMED)
         if sweeps:
             self._swept_at = clock

@@ -30,13 +30,20 @@ def examinable() -> tuple[Any, ...]:
     )
 
 
-def has_timed_tasks() -> Any:
+def has_timed_tasks(weight: int | None = None) -> Any:
     """Return whether a task of the run waits for a time: nobody tells when it comes.
 
     Which time it is stands in the DAG, not in the database. The inner query depends on nothing of
     the outer one, so that it runs once, over the index of states.
+
+    Parameters
+    ----------
+    weight
+        Only tasks of at least this priority weight.
     """
     timed = select(TaskInstance.dag_id, TaskInstance.run_id).where(TaskInstance.state.in_(TIMED))
+    if weight is not None:
+        timed = timed.where(TaskInstance.priority_weight >= weight)
     return tuple_(DagRun.dag_id, DagRun.run_id).in_(timed)
 
 

@@ -85,7 +85,7 @@ class SchedulerLoop:
         }
         self.agenda = Agenda(default.priority, clock)
         self._created_at = self._started_at = self._looked_at = float("-inf")
-        self._runs = ChangedRuns(wakeup, clock)
+        self._runs = ChangedRuns(wakeup, default.priority, clock)
         self._large = LargeRuns()
         self._candidates = Candidates(self._is_examined)
         self._creations = 0

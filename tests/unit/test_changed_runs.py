@@ -20,6 +20,9 @@ from sqlalchemy.orm import Session
 
 from airflow_config import changed_runs
 from airflow_config.changed_runs import ChangedRuns
+from airflow_config.queues import BAND
+
+BATCH = 1
 
 
 class Looks:
@@ -40,7 +43,7 @@ def wakeup() -> Any:
 
 def test_looks_for_all_are_not_kept_away_by_those_for_a_few(wakeup: Any) -> None:
     now = 1000.0
-    runs = ChangedRuns(wakeup, lambda: now)
+    runs = ChangedRuns(wakeup, BATCH, lambda: now)
     few, every = Looks(), Looks()
     for number in range(100):
         runs.untold(few, sweeps=False)  # type: ignore[arg-type]
@@ -52,7 +55,7 @@ def test_looks_for_all_are_not_kept_away_by_those_for_a_few(wakeup: Any) -> None
 
 
 def test_a_look_for_all_is_one_for_a_few_too(wakeup: Any) -> None:
-    runs = ChangedRuns(wakeup, lambda: 1000.0)
+    runs = ChangedRuns(wakeup, BATCH, lambda: 1000.0)
     looks = Looks()
     for sweeps in (True, False, True):
         runs.untold(looks, sweeps=sweeps)  # type: ignore[arg-type]
@@ -60,7 +63,7 @@ def test_a_look_for_all_is_one_for_a_few_too(wakeup: Any) -> None:
 
 
 #: More than one look finds.
-RESTING = changed_runs.CANDIDATES + 50
+MANY = changed_runs.CANDIDATES + 50
 
 
 @pytest.fixture
@@ -78,7 +81,7 @@ def session() -> Iterator[Session]:
         limits = dict.fromkeys(("max_active_tasks", "max_consecutive_failed_dag_runs"), 1)
         dag = {"dag_id": "d", "bundle_name": "b", **flags, **limits}
         session.execute(insert(DagModel).values(dag))
-        for number in range(RESTING):
+        for number in range(MANY):
             examined = now - timedelta(seconds=40, milliseconds=-number)
             _add(session, f"resting-{number}", examined, "running")
         _add(session, "retries", now - timedelta(seconds=2), "up_for_retry")
@@ -86,25 +89,40 @@ def session() -> Iterator[Session]:
         yield session
 
 
-def _add(session: Session, run_id: str, examined: datetime, state: str | None) -> None:
+def _add(
+    session: Session, run_id: str, examined: datetime, state: str | None, weight: int = BATCH * BAND
+) -> None:
     run = {"dag_id": "d", "run_id": run_id}
     values: dict[str, Any] = {"run_type": "manual", "state": "running", "log_template_id": 1}
     past = datetime(2020, 1, 1, tzinfo=UTC)
     times = {"last_scheduling_decision": examined, "run_after": past, "start_date": past}
     session.execute(insert(DagRun).values(**run, **values, **times))
     task = {"id": uuid4(), "task_id": "t", "pool": "p", "pool_slots": 1, "state": state}
-    session.execute(insert(TaskInstance).values(**run, **task))
+    session.execute(insert(TaskInstance).values(**run, **task, priority_weight=weight))
 
 
 def test_a_retry_is_not_hidden_by_runs_that_rest(wakeup: Any, session: Session) -> None:
     wakeup.since -= timedelta(hours=1)
-    assert ("d", "retries") in ChangedRuns(wakeup).untold(session, sweeps=True)
+    assert ("d", "retries") in ChangedRuns(wakeup, BATCH).untold(session, sweeps=True)
 
 
 def test_a_sweep_goes_on_behind_runs_that_rest(wakeup: Any, session: Session) -> None:
     wakeup.since -= timedelta(hours=1)
     now = 1000.0
-    runs = ChangedRuns(wakeup, lambda: now)
+    runs = ChangedRuns(wakeup, BATCH, lambda: now)
     assert ("d", "forgotten") not in runs.untold(session, sweeps=True)
     now += changed_runs.LOOK
     assert list(runs.untold(session, sweeps=True)) == [("d", "forgotten")]
+
+
+def test_an_urgent_retry_is_found_before_many_sensors_of_batch(
+    wakeup: Any, session: Session
+) -> None:
+    wakeup.since -= timedelta(hours=1)
+    now = datetime.now(UTC)
+    for number in range(MANY):
+        _add(session, f"sensor-{number}", now - timedelta(seconds=9), "up_for_reschedule")
+    _add(session, "urgent", now - timedelta(seconds=2), "up_for_retry", 100 * BAND)
+    found = ChangedRuns(wakeup, BATCH).untold(session, sweeps=False)
+    assert next(iter(found)) == ("d", "urgent")
+    assert len(found) == changed_runs.CANDIDATES

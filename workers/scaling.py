@@ -19,7 +19,7 @@ says how many should be there, which is what `airlane scale` then does.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from airflow_config.queue_entries import WorkerClass
@@ -59,7 +59,7 @@ class ClassMemory:
     Parameters
     ----------
     coming, asked_at
-        Hosts that were asked for, and when: those first seen since then have come.
+        Hosts that were asked for and are still to come, and when the last of them were.
     since
         Since when the class has been watched without a gap.
     enough
@@ -156,10 +156,13 @@ def plan(
         What to go by.
     """
     rules = rules or Rules()
-    memory = _looked(fleet, load, memory or Memory(), rules)
+    before = memory or Memory()
+    memory = _looked(fleet, load, before, rules)
+    new = memory.watch.seen.keys() - before.watch.seen.keys()
     plans, classes = [], {}
     for worker in fleet.workers.values():
-        made, classes[worker.name] = _ClassPlanner(fleet, worker, load, memory, rules).plan()
+        planner = _ClassPlanner(fleet, worker, load, memory, rules, new=new)
+        made, classes[worker.name] = planner.plan()
         plans.append(made)
     return Plan(classes=tuple(plans), memory=replace(memory, classes=classes))
 
@@ -192,7 +195,14 @@ class _ClassPlanner:
     """Plans one class."""
 
     def __init__(
-        self, fleet: Fleet, worker: WorkerClass, load: Load, memory: Memory, rules: Rules
+        self,
+        fleet: Fleet,
+        worker: WorkerClass,
+        load: Load,
+        memory: Memory,
+        rules: Rules,
+        *,
+        new: Set[str],
     ) -> None:
         self._fleet, self._worker, self._rules, self._now = fleet, worker, rules, load.time
         self._queue = fleet.queues[worker.home]
@@ -201,8 +211,8 @@ class _ClassPlanner:
         self._lull = rules.lull_of(self._queue, self._service)
         self._memory = memory.classes.get(worker.name, ClassMemory(since=load.time))
         mine = [host for host in load.hosts if host.worker_class == worker.name]
-        seen, stuck = memory.watch.seen, memory.watch.stuck
-        self._came = sum(seen[host.name] > self._memory.asked_at for host in mine)
+        stuck = memory.watch.stuck
+        self._came = sum(host.name in new for host in mine)
         self._stuck = {host.name: stuck[host.name] for host in mine if host.name in stuck}
         self._ready = [host for host in mine if not host.draining and host.name not in stuck]
         self._draining = tuple(
@@ -231,10 +241,10 @@ class _ClassPlanner:
         earlier = [(time, count) for time, count in had.enough if begin <= time < self._now]
         recent = (*earlier, (self._now, enough))
         target = self._target(wanted, ready + booting, max(count for _, count in recent))
-        memory = replace(had, enough=recent)
         coming = max(0, target - ready)
-        if coming != booting or not expected:
-            memory = replace(memory, coming=coming, asked_at=self._now if coming else had.asked_at)
+        memory = replace(had, enough=recent, coming=coming)
+        if coming and (coming != booting or not expected):
+            memory = replace(memory, asked_at=self._now)
         made = ClassPlan(
             name=self._worker.name,
             ready=ready,

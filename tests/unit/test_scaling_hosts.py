@@ -40,6 +40,19 @@ def test_a_host_that_never_comes_is_asked_for_again() -> None:
     assert times[1] > RULES.patience * RULES.boot
 
 
+def test_a_host_that_came_and_went_is_not_on_its_way() -> None:
+    seen = {"urgent": QueueLoad(running=8, rate=9, recent=9, service=2.0)}
+    one = hosts("urgent", 8)
+    first = plan(FLEET, Load(time=NOW, queues=seen, hosts=one))
+    wanted = of(first, "urgent").target
+    all_came = Load(time=NOW + 60, queues=seen, hosts=hosts("urgent", 8, *[2] * (wanted - 1)))
+    second = plan(FLEET, all_came, first.memory)
+    assert of(second, "urgent").change == 0
+    gone = plan(FLEET, Load(time=NOW + 75, queues=seen, hosts=one), second.memory)
+    assert of(gone, "urgent").booting == 0
+    assert of(gone, "urgent").change == wanted - 1
+
+
 def test_a_stuck_host_is_not_counted_and_goes_first() -> None:
     load = stuck_load()
     made = of(plan(FLEET, load, seen_before(load)), "rest")

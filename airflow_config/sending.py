@@ -30,8 +30,8 @@ def send(app: Celery, workloads: Sequence[WorkloadInCelery]) -> list[WorkloadInC
     """Send tasks and callbacks to their queues, in the order given.
 
     A pipeline that the broker refuses in part is sent again message by message, under the same
-    Celery ids, so that each task is told its own error; of two messages with one id a worker
-    ignores the second.
+    Celery ids, so that each task is told its own error; of two messages of one task a worker
+    ignores the second. Of a callback it would run both, so those are never sent in a pipeline.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def send(app: Celery, workloads: Sequence[WorkloadInCelery]) -> list[WorkloadInC
         have the time-out of `[celery] operation_timeout` together, and share its error.
     """
     with denied_join_result():
-        if len(workloads) > 1:
+        if len(workloads) > 1 and all(hasattr(workload, "ti") for _, workload, *_ in workloads):
             try:
                 with celery_executor_utils.timeout(seconds=celery_executor_utils.OPERATION_TIMEOUT):
                     return _in_one_pipeline(app, workloads)

@@ -85,10 +85,11 @@ def test_the_queue_model_counts(folder: Path) -> None:
     assert check_cache.load(folder, queues.read(MODEL.replace("2h", "3h"))) is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}', '{"key": 1, "imported": [1]}'])
-def test_a_damaged_cache_is_as_none(folder: Path, content: str) -> None:
+def test_a_damaged_cache_is_as_none(folder: Path) -> None:
     look(folder)
-    (folder.parent / ".airlane_cache" / "check.json").write_text(content)
+    for content in ("", "{", "[]", '{"key": 1}', '{"key": 1, "imported": [1]}'):
+        (folder.parent / ".airlane_cache" / "check.json").write_text(content)
+        assert check_cache.load(folder, queues.read(MODEL)) is None, content
     assert look(folder) == []
     assert parses(folder) == 2
 

@@ -12,9 +12,9 @@ from tests.hosts.fleet import Fleet
 from tests.hosts.signups import SignUps
 
 #: Seconds: at once.
-SOON = 120
+SOON = 300
 
-pytestmark = pytest.mark.short
+short = pytest.mark.short
 
 
 def _expect_untouched(played: Played, *words: str) -> None:
@@ -35,13 +35,14 @@ def _queues(fleet: Fleet, old: str, new: str) -> Iterator[None]:
         fleet.queues.write_text(text)
 
 
-@pytest.mark.parametrize("name", ["site", "upgrade"])
+@pytest.mark.parametrize("name", [pytest.param("site", marks=short), "upgrade"])
 def test_a_wrong_queue_model(fleet: Fleet, signups: SignUps, name: str) -> None:
     with _queues(fleet, "task_timeout: 5m", "task_timeuot: 5m"):
         played = fleet.play(name, code=None)
     _expect_untouched(played, "queues.yaml", "task_timeuot", "did you mean 'task_timeout'?")
 
 
+@short
 def test_a_missing_secret(fleet: Fleet, signups: SignUps) -> None:
     kept = fleet.secrets["jwt_secret"]
     fleet.change_secrets(jwt_secret=None)
@@ -53,6 +54,7 @@ def test_a_missing_secret(fleet: Fleet, signups: SignUps) -> None:
     assert kept not in played.output
 
 
+@short
 def test_a_host_that_does_not_answer(fleet: Fleet, signups: SignUps) -> None:
     fleet.machines.cut("h2")
     try:
@@ -62,6 +64,7 @@ def test_a_host_that_does_not_answer(fleet: Fleet, signups: SignUps) -> None:
     _expect_untouched(played, "these do not: h2 (10.78.0.12)")
 
 
+@short
 def test_a_full_disk(usual: Fleet, signups: SignUps) -> None:
     # of a host that is to join, for one at work cannot do without the folder
     usual.machines.shell("h3", "sudo mount -t tmpfs -o size=20M none /opt")
@@ -72,12 +75,13 @@ def test_a_full_disk(usual: Fleet, signups: SignUps) -> None:
     _expect_untouched(played, "h3 does not fit", "MiB free", "make room")
 
 
+@short
 def test_a_class_that_is_not_there(fleet: Fleet, signups: SignUps) -> None:
     played = fleet.play("scale", code=None, **{"class": "onbording", "count": 2})
     _expect_untouched(played, "with one of onboarding, control, batch", "onbording")
 
 
-@pytest.mark.parametrize("count", [0, 9, "many"])
+@pytest.mark.parametrize("count", [0, pytest.param(9, marks=short), "many"])
 def test_a_count_that_cannot_be(fleet: Fleet, signups: SignUps, count: int | str) -> None:
     played = fleet.play("scale", code=None, **{"class": "onboarding", "count": count})
     _expect_untouched(played, "found")
@@ -89,6 +93,7 @@ def test_more_hosts_than_there_are(fleet: Fleet, signups: SignUps) -> None:
     _expect_untouched(played, "Expected 7 more hosts for onboarding", "candidates")
 
 
+@short
 def test_a_group_that_is_no_class(fleet: Fleet, signups: SignUps) -> None:
     file = fleet.inventory / "members.yml"
     text = file.read_text()
@@ -100,6 +105,7 @@ def test_a_group_that_is_no_class(fleet: Fleet, signups: SignUps) -> None:
     _expect_untouched(played, "found workers_bach")
 
 
+@short
 def test_destroy_asks(fleet: Fleet, signups: SignUps) -> None:
     played = fleet.play("destroy", code=None, destroy_sure="yes")
     assert played.code

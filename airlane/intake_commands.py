@@ -11,9 +11,10 @@ import redis
 import typer
 
 from airlane.options import JsonFlag
-from airlane.output import console, decision_line, errors, print_json, printable
+from airlane.output import console, decision_line, errors, print_json
 from airlane.reach import reach
 from intake import database, dead_letters, events, ledger, producer
+from intake.escaping import printable
 
 #: What is known of an event that is not decided.
 _UNDECIDED: dict[str, Any] = {

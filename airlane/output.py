@@ -32,17 +32,6 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def printable(text: str) -> str:
-    """Return a text of somebody else's as it may stand on a terminal, in one line.
-
-    What moves the cursor, changes colours or begins a line is escaped: a producer's bytes must not
-    write on an operator's screen.
-    """
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )
-
-
 def print_progress(line: str) -> None:
     """Print a line of progress on long work."""
     console.print(f"  {line}", markup=False, soft_wrap=True)

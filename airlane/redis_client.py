@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from airlane.output import printable
+from intake.escaping import printable
 
 
 def run(url: str, words: list[str]) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from intake.escaping import printable
+
 #: Bytes of `payload`.
 MAX_PAYLOAD_BYTES = 64 * 1024
 #: Nesting of `payload`: far above honest data, far below what recursion on the way endures.
@@ -136,7 +138,8 @@ def signed_up_at(event: Mapping[str, Any]) -> datetime:
 def _text(fields: Mapping[bytes, bytes], name: str, limit: int) -> str:
     raw = fields.get(name.encode())
     if raw is None:
-        present = ", ".join(sorted(_shown(key)[:40] for key in fields))
+        names = (key.decode(errors="backslashreplace") for key in fields)
+        present = ", ".join(sorted(printable(name)[:40] for name in names))
         raise InvalidEventError(f"{name}: expected the field, found only: {present[:200] or '-'}")
     if len(raw) > limit:
         raise InvalidEventError(f"{name}: expected at most {limit} bytes, found {len(raw)}")
@@ -144,12 +147,6 @@ def _text(fields: Mapping[bytes, bytes], name: str, limit: int) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise InvalidEventError(f"{name}: expected UTF-8, found {raw[:40]!r}: {error}") from error
-
-
-def _shown(name: bytes) -> str:
-    """Return a field's name as it may stand on a terminal: its letters, and all else escaped."""
-    text = name.decode(errors="backslashreplace")
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _event_id(text: str) -> str:

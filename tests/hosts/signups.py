@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -129,6 +130,11 @@ class SignUps:
     def seconds(self, events: Iterable[str]) -> list[float]:
         """Return from sending to reading, for each event, ascending."""
         return sorted(self.read[event] - self.sent[event] for event in events)
+
+    def silence(self, moment: float) -> float:
+        """Return the longest time without a decision since a moment, in seconds."""
+        times = [moment, *sorted(at for at in list(self.read.values()) if at >= moment)]
+        return max(after - before for before, after in pairwise([*times, time.monotonic()]))
 
     def expect_alive(self) -> None:
         """Fail when a thread has ended by itself."""

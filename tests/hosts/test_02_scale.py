@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 import yaml
 
 from tests.hosts.fleet import Fleet
+from tests.hosts.load import load
 from tests.hosts.machines import await_true
 from tests.hosts.signups import SignUps
 
@@ -49,16 +51,23 @@ def test_new_hosts_take_work_and_pools_follow(usual: Fleet, signups: SignUps) ->
 def test_hosts_that_leave_finish_their_tasks(fleet: Fleet, signups: SignUps) -> None:
     fleet.have(batch=3, onboarding=3)
     since = fleet.now()
-    run = fleet.trigger("fleet_sleepers", count=60, seconds=25)
-    await_true(lambda: {"h3", "h4"} <= _hosts_with_work(fleet, run), "work on all hosts", 120)
-    for name in ("batch", "onboarding"):
-        fleet.play("scale", **{"class": name, "count": 1})
+    with load(fleet, count=24, seconds=60) as work:
+        await_true(
+            lambda: any({"h3", "h4"} <= _hosts_with_work(fleet, run) for run in list(work.runs)),
+            "work on all hosts",
+            240,
+        )
+        played = fleet.play("scale", **{"class": "batch", "count": 1})
+        fleet.play("scale", **{"class": "onboarding", "count": 1})
+    for host in ("h3", "h4"):
+        told = rf"{host}\s+drains\s[^:]*:\s+tasks\s+that\s+run\s+[1-9]"
+        assert re.search(told, played.output), f"{host} had nothing to lose"
     assert {w["host"] for w in fleet.workers().values()} == {"h1", "h2"}
     for host in ("h3", "h4"):
         enabled = fleet.machines.shell(host, "systemctl is-enabled 'airlane-worker@batch' || true")
         assert enabled.strip() == "disabled"
-    fleet.await_run(run, 900)
-    assert {task["try_number"] for task in fleet.tasks(run)} == {1}, "a task ran twice"
+    tries = {task["try_number"] for run in work.runs for task in fleet.tasks(run)}
+    assert tries == {1}, "a task ran twice"
     assert fleet.interrupted(since) == []
     await_true(lambda: fleet.slots()["batch"] == 6, "pools to follow", 30)
 

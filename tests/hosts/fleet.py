@@ -30,6 +30,8 @@ class Fleet(Controller):
         super().__init__(machines, folder, ansible)
         self.secrets: dict[str, str] = {}
         self.is_made = False
+        #: The host of the group `database`.
+        self.database = CONTROL
 
     def prepare(self) -> None:
         """Write the inventory, and commit the checkout as it is to a repository of its own."""
@@ -95,10 +97,11 @@ class Fleet(Controller):
         return done.returncode == 0 and bool(json.loads(done.stdout))
 
     def rows(self, database: str, query: str) -> list[dict[str, Any]]:
-        """Return rows of a database, by its superuser on the control host."""
+        """Return rows of a database, by its superuser on the database host."""
         wrapped = f"SELECT coalesce(json_agg(found), '[]') FROM ({query}) AS found"
         words = shlex.join(["psql", "-XAtqc", wrapped, database])
-        return list(json.loads(self.machines.shell(CONTROL, f"cd / && sudo -u postgres {words}")))
+        found = self.machines.shell(self.database, f"cd / && sudo -u postgres {words}")
+        return list(json.loads(found))
 
     def have(self, **counts: int) -> None:
         """Bring classes to the first so many of the candidates, where they are not so by now."""

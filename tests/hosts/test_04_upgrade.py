@@ -39,9 +39,12 @@ def _change(fleet: Fleet, old: str, new: str, subject: str) -> str:
 def test_a_changed_pack_reaches_a_fleet_at_work(fleet: Fleet, signups: SignUps) -> None:
     fleet.have(onboarding=3, batch=1)
     since, moment = fleet.now(), signups.mark()
+    environments = _environments(fleet)
     commit = _change(fleet, "from __future__", "# a new version\nfrom __future__", "Change a pack")
     with load(fleet, count=12, seconds=30):
         played = fleet.play("upgrade")
+    # the lock file is the same
+    assert _environments(fleet) == environments
     # it was at work when it was drained
     assert re.search(r"h2\s+drains\s[^:]*:\s+tasks\s+that\s+run\s+[1-9]", played.output)
     assert all(commit in release for release in _releases(fleet).values()), _releases(fleet)
@@ -84,6 +87,12 @@ def test_a_release_whose_canary_fails_stops_at_the_first_host(
     finally:
         # the release that the fleet runs is the newest again
         fleet.git("reset", "-q", "--hard", "HEAD~1")
+
+
+def _environments(fleet: Fleet) -> str:
+    """Return the environments of h2, and when each was made."""
+    words = "stat --format='%n %y' /opt/airlane/environments/*/.complete"
+    return fleet.machines.shell("h2", words)
 
 
 def _version(fleet: Fleet) -> str:

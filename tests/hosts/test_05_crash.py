@@ -91,6 +91,36 @@ def test_the_control_host_comes_back_by_itself(fleet: Fleet, signups: SignUps) -
     fleet.await_run(run, 600)
 
 
+def test_parts_that_hang_or_die_are_restarted(usual: Fleet, signups: SignUps) -> None:
+    """By the watchdog, or by systemd; each is sent what a fault of its own would do to it."""
+    for host, unit, signal in (
+        (CONTROL, "airlane-scheduler", "STOP"),
+        ("h2", "airlane-worker@batch", "STOP"),
+        (CONTROL, "airlane-relay", "KILL"),
+    ):
+        before = _restarts(usual, host, unit)
+        usual.machines.shell(
+            host, f"sudo systemctl kill --kill-whom=main --signal={signal} {unit}.service"
+        )
+        spent = await_true(
+            lambda host=host, unit=unit, before=before: (
+                _restarts(usual, host, unit) > before and _is_up(usual, host, unit)
+            ),
+            f"{unit} to be restarted",
+            BACK_WITHIN * 2,
+        )
+        usual.times.append((f"{unit} after SIG{signal}: up again", spent))
+    usual.airlane("canary", "batch@h2")
+
+
+def _restarts(fleet: Fleet, host: str, unit: str) -> int:
+    return int(fleet.machines.shell(host, f"systemctl show -p NRestarts --value {unit}"))
+
+
+def _is_up(fleet: Fleet, host: str, unit: str) -> bool:
+    return fleet.machines.shell(host, f"systemctl is-active {unit} || true").strip() == "active"
+
+
 def test_a_new_machine_in_the_place_of_a_lost_one(fleet: Fleet, signups: SignUps) -> None:
     _two_of_each(fleet)
     fleet.machines.wipe("h3")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import yaml
+
 from tests.hosts.conftest import need_fleet
 from tests.hosts.fleet import Fleet
 from tests.hosts.inventory import CONTROL
@@ -31,6 +35,23 @@ def test_destroy_leaves_nothing_of_it(session_fleet: Fleet, session_signups: Sig
     assert session_fleet.machines.shell(CONTROL, failed) == ""
     databases = "cd / && sudo -u postgres psql -XAtqc 'SELECT datname FROM pg_database'"
     assert not {"airflow", "app"} & set(session_fleet.machines.shell(CONTROL, databases).split())
-    # what is left is enough to begin again
-    session_fleet.play("site")
-    assert session_fleet.workers()
+    _begin_again_spread(session_fleet)
+
+
+def _begin_again_spread(fleet: Fleet) -> None:
+    """What is left is enough to begin again; PostgreSQL and Redis on hosts of their own."""
+    file = fleet.inventory / "hosts.yml"
+    groups = yaml.safe_load(file.read_text())
+    groups |= {"database": {"hosts": {"h3": None}}, "redis": {"hosts": {"h4": None}}}
+    file.write_text(yaml.safe_dump(groups, sort_keys=False))
+    fleet.database, fleet.is_made = "h3", False
+    need_fleet(fleet)
+    for node in fleet.workers():
+        fleet.airlane("canary", node)
+    decision = json.loads(fleet.airlane("signup", "17", "--wait", "--json"))
+    assert decision["entity_id"] == "17"
+    assert decision["decision"] != "error"
+    redis = "systemctl list-units --plain --no-legend --state=running 'airlane-redis@*'"
+    assert fleet.machines.shell("h4", redis) != ""
+    assert fleet.machines.shell(CONTROL, redis) == ""
+    assert fleet.rows("app", "SELECT count(*) AS n FROM ledger")[0]["n"] == 1

@@ -25,7 +25,7 @@ down: $(VENV)/.installed ## Stop the stack: intake first, workers get 20 s, no p
 
 dev: $(VENV)/.dev ## Install what tests and lint need too
 
-test: $(VENV)/.dev ## Run every test that needs no root, in temporary instances
+test: $(VENV)/.dev ## Run unit, integration and acceptance tests, in temporary instances
 	$(PYTEST) tests/unit tests/integration tests/acceptance $(ARGS)
 
 test-unit: $(VENV)/.dev ## Run the fast tests only

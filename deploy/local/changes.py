@@ -155,7 +155,7 @@ def _pools(before: Fleet, fleet: Fleet) -> list[PoolChange]:
             found.append(PoolChange(name, had.slots, pool.slots, "gets its new description"))
     for name, pool in old.items():
         if name not in new:
-            what = "stays, because ended tasks name it; delete it in Airflow's pages"
+            what = "stays, because ended tasks name it; delete it in Airflow's UI"
             found.append(PoolChange(name, pool.slots, None, what))
     return found
 

@@ -69,7 +69,7 @@ def autoscale(
     ] = f"{Rules().boot:g}",
     json: JsonFlag = False,
 ) -> None:
-    """Plan how many hosts each worker class should have, and ask for what is missing."""
+    """Plan how many hosts each class should have; ask for those missing, or to be drained."""
     rules = replace(Rules(), boot=_seconds("--boot", boot))
     if not dry_run and not fleet_host.is_one():
         errors.print(

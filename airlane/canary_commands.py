@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
 
 
 def canary(
-    node: Annotated[str, typer.Argument(metavar="CLASS@HOST", help="As `workers` shows it.")],
+    node: Annotated[
+        str, typer.Argument(metavar="CLASS@HOST", help="A name that `airlane workers` shows.")
+    ],
     release: Annotated[
         str | None, typer.Option(help="The release that must answer; any by default.")
     ] = None,

@@ -205,7 +205,8 @@ def reset(
 def redis(
     context: typer.Context,
     broker: Annotated[
-        bool, typer.Option("--broker", help="Talk to Celery's broker instead of the events.")
+        bool,
+        typer.Option("--broker", help="Talk to Celery's broker instead of to the events server."),
     ] = False,
 ) -> None:
     """Send a Redis command to the events server, as redis-cli would: airlane redis XLEN signups."""

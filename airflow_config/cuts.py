@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from airflow_config.durations import format_duration
@@ -41,6 +42,8 @@ class Cut:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
     if not isinstance(value, timedelta):
         return str(value)
     seconds = value.total_seconds()

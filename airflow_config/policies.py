@@ -35,6 +35,12 @@ log = logging.getLogger(__name__)
 #: before they fork.
 _PARSING_PARTS = ("dag-processor", "worker-")
 
+#: Attribute of a task that the policy has filled. Airflow applies it to a DAG each time that it
+#: bags it, which is twice when two files of a folder import the same one; and a weight that was put
+#: into its band looks like one that an author wrote. Serialized DAGs leave it out
+#: (`get_serialized_fields` of both kinds of operators, Airflow 3.3.2).
+_FILLED = "_airlane_filled"
+
 #: Argument, wanted, given, limit.
 MakeCut = Callable[[str, Any, Any, str], Cut]
 
@@ -99,13 +105,14 @@ def apply_to_task(task: Any, fleet: Fleet, *, refuse: bool) -> list[Cut]:
         queue = refuse_queue(task, name, fleet)
         refuse_pool(task, queue)
         refuse_poking_sensor(task, queue)
-    if queue is None:
+    if queue is None or getattr(task, _FILLED, False):
         return []
+    setattr(task, _FILLED, True)
     cut = partial(Cut, task.dag_id, task.task_id)
     task.queue = task.pool = queue.name
-    task.weight_rule = WeightRule.ABSOLUTE
     return [
         *_fill_weight(task, queue, fleet, cut),
+        *_fill_weight_rule(task, cut),
         *_fill_retries(task, queue, cut),
         *_fill_timeout(task, queue, cut),
     ]
@@ -170,14 +177,21 @@ def queue_name(task: Any, fleet: Fleet) -> str:
 
 def _fill_weight(task: Any, queue: Queue, fleet: Fleet, cut: MakeCut) -> list[Cut]:
     wanted = task.priority_weight
-    # An author's weight is below a band; one inside this band was put there before.
-    if 0 <= wanted - queue.priority * BAND < BAND:
-        return []
     task.priority_weight = fleet.weight(queue.name, wanted)
     given = task.priority_weight - queue.priority * BAND
     if given == wanted:
         return []
     return [cut("priority_weight", wanted, given, f"0 to {BAND - 1} within {queue.name}")]
+
+
+def _fill_weight_rule(task: Any, cut: MakeCut) -> list[Cut]:
+    wanted, task.weight_rule = task.weight_rule, WeightRule.ABSOLUTE
+    if wanted in (WeightRule.ABSOLUTE, conf.get("core", "default_task_weight_rule")):
+        return []
+    # a strategy of the author's own has no words for itself
+    told = wanted if isinstance(wanted, str) else type(wanted).__name__
+    limit = "always: others let a large DAG outgrow an urgent one"
+    return [cut("weight_rule", told, WeightRule.ABSOLUTE, limit)]
 
 
 def _fill_retries(task: Any, queue: Queue, cut: MakeCut) -> list[Cut]:

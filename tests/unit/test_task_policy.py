@@ -1,10 +1,14 @@
 """What a task gets from its queue, and what it keeps of its author's."""
 
+import json
+import operator
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from airflow.sdk import DAG, BaseOperator, setup, task, task_group, teardown
+from airflow.sdk import DAG, BaseOperator, WeightRule, setup, task, task_group, teardown
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.task.priority_strategy import PriorityWeightStrategy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +20,11 @@ from tests.unit.policy_tasks import FLEET, KINDS, applied, classic, mapped_decor
 def make(request):
     """Makes a task of each kind, with the policy applied."""
     return partial(applied, request.param)
+
+
+class Own(PriorityWeightStrategy):
+    def get_weight(self, _ti):
+        return 7
 
 
 class Listener(BaseOperator):
@@ -61,7 +70,7 @@ def test_a_task_without_a_queue_is_on_the_default_one(make):
 
 
 def test_applying_it_again_changes_nothing(make):
-    step = make(queue="onboarding", priority_weight=5, retries=7)
+    step = make(queue="onboarding", priority_weight=5, retries=7, weight_rule="upstream")
     before = facts(step)
     policies.apply_to_task(step, FLEET, refuse=True)
     assert facts(step) == before
@@ -122,6 +131,37 @@ def test_what_is_cut_is_told(make):
         f"{whose}execution_timeout: 90m was cut to 1m (queues.onboarding.task_timeout)",
     ]
     assert policies.apply_to_task(step, FLEET, refuse=True) == [], "once"
+
+
+def test_an_author_s_weight_inside_the_band_is_cut_like_any_other(make):
+    # 1500 lies in batch's own band: it must not outdo what another author's 999 becomes
+    step = make(dag_id="anything", priority_weight=1_500)
+    assert step.priority_weight == make(dag_id="anything", priority_weight=999).priority_weight
+    before = facts(step)
+    assert policies.apply_to_task(step, FLEET, refuse=True) == []
+    assert facts(step) == before
+
+
+def test_a_task_that_was_filled_is_serialized_as_any_other(make):
+    step = make(queue="onboarding")
+    assert "airlane" not in json.dumps(DagSerialization.to_dict(step.dag)["dag"]["tasks"])
+
+
+def test_each_weight_and_rule_that_was_cut_is_told(make):
+    def cuts(**words):
+        with DAG("onboarding", schedule=None):
+            step = make.args[0](**words)
+        return [str(cut) for cut in policies.apply_to_task(step, FLEET, refuse=True)]
+
+    whose = "DAG 'onboarding', task 'step': "
+    assert cuts(priority_weight=1_500) == [
+        f"{whose}priority_weight: 1500 was cut to 999 (0 to 999 within batch)"
+    ]
+    always = "was cut to absolute (always: others let a large DAG outgrow an urgent one)"
+    assert cuts(weight_rule="upstream") == [f"{whose}weight_rule: upstream {always}"]
+    assert cuts(weight_rule=WeightRule.UPSTREAM) == [f"{whose}weight_rule: upstream {always}"]
+    assert cuts(weight_rule=Own()) == [f"{whose}weight_rule: Own {always}"]
+    assert cuts(weight_rule="absolute") == []
 
 
 def test_nothing_is_told_of_what_the_queue_fills_in(make):
@@ -192,13 +232,24 @@ def test_every_way_to_write_a_task_gets_the_same():
     assert kinds == {("onboarding", 100_001, 4, timedelta(minutes=1))}
 
 
-@given(
-    st.sampled_from(KINDS),
-    st.sampled_from(["onboarding", "control", "batch"]),
+#: Authors' weights; most of them where a band begins or ends.
+WEIGHTS = st.one_of(
     st.integers(-(2**40), 2**40),
+    st.builds(
+        operator.add, st.sampled_from([0, 999, 1_000, 50_000, 100_000]), st.integers(-9, 999)
+    ),
 )
+
+
+@given(st.sampled_from(KINDS), st.sampled_from(["onboarding", "control", "batch"]), WEIGHTS)
 def test_no_author_s_weight_leaves_the_band(kind, queue, weight):
     with DAG("onboarding", schedule=None):
         step = kind(queue=queue, priority_weight=weight)
-    policies.apply_to_task(step, FLEET, refuse=True)
-    assert step.priority_weight // 1_000 == FLEET.queues[queue].priority
+    cuts = policies.apply_to_task(step, FLEET, refuse=True)
+    own = min(max(weight, 0), 999)
+    assert step.priority_weight == FLEET.queues[queue].priority * 1_000 + own
+    assert [(cut.argument, cut.given) for cut in cuts] == [("priority_weight", own)] * (
+        weight != own
+    )
+    assert policies.apply_to_task(step, FLEET, refuse=True) == []
+    assert step.priority_weight == FLEET.queues[queue].priority * 1_000 + own

@@ -7,7 +7,7 @@ Airflow parses it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -130,16 +130,6 @@ def _of_broker(fleet: Fleet, name: str) -> Iterable[Derived]:
             yield derived
 
 
-#: Attribute of a task -> what it is when the author said nothing (Airflow 3.3.2's defaults).
-_UNSAID: Mapping[str, Any] = {
-    "pool": "default_pool",
-    "priority_weight": 1,
-    "max_retry_delay": None,
-    "execution_timeout": None,
-    "retry_exponential_backoff": 0,
-}
-
-
 def parse(folder: str, fleet: Fleet, target: str) -> Explained:
     """Parse the DAGs of a folder and explain one of them or one of its tasks.
 
@@ -168,12 +158,11 @@ def parse(folder: str, fleet: Fleet, target: str) -> Explained:
 
 
 def _dag(dag: Any, fleet: Fleet) -> Explained:
-    from airflow.configuration import conf  # noqa: PLC0415
-
     from airflow_config import policies  # noqa: PLC0415
+    from airflow_config.unsaid import is_unsaid  # noqa: PLC0415
 
     said = dag.max_active_runs
-    author = None if said == conf.getint("core", "max_active_runs_per_dag") else said
+    author = None if is_unsaid("max_active_runs", said) else said
     policies.apply_to_dag(dag, fleet)
     queues = {policies.queue_name(task, fleet) for task in dag.tasks} & set(fleet.queues)
     highest = max(
@@ -185,10 +174,10 @@ def _dag(dag: Any, fleet: Fleet) -> Explained:
 
 
 def _task(dag: Any, name: str, fleet: Fleet) -> Explained:
-    from airflow.configuration import conf  # noqa: PLC0415
     from airflow.exceptions import AirflowClusterPolicyViolation  # noqa: PLC0415
 
     from airflow_config import policies  # noqa: PLC0415
+    from airflow_config.unsaid import is_unsaid  # noqa: PLC0415
 
     if name not in dag.task_dict:
         raise UnknownNameError(f"DAG {dag.dag_id!r}: {expected_one_of(dag.task_dict, name)}")
@@ -202,16 +191,9 @@ def _task(dag: Any, name: str, fleet: Fleet) -> Explained:
     except AirflowClusterPolicyViolation as error:
         refused = str(error)
         policies.apply_to_task(task, fleet, refuse=False)
-    unsaid = {
-        **_UNSAID,
-        "queue": conf.get("operators", "default_queue"),
-        "weight_rule": conf.get("core", "default_task_weight_rule"),
-        "retries": conf.getint("core", "default_task_retries"),
-        "retry_delay": timedelta(seconds=conf.getint("core", "default_task_retry_delay")),
-    }
     values = []
     for key, rule in rules.items():
-        author = None if before[key] == unsaid[key] else before[key]
+        author = None if is_unsaid(key, before[key]) else before[key]
         values.append(_ruled(rule, author, getattr(task, key), fleet))
     return Explained(dag.dag_id, name, str(dag.fileloc), values, refused)
 

@@ -14,11 +14,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from datetime import timedelta
 from functools import cache, partial
 from typing import Any
 
-from airflow.configuration import conf
 from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.sdk import WeightRule
 
@@ -28,6 +26,7 @@ from airflow_config.queue_entries import Queue
 from airflow_config.queues import BAND, Fleet, QueuesError
 from airflow_config.refusals import refuse_poking_sensor, refuse_pool, refuse_queue
 from airflow_config.task_rules import BACKOFF
+from airflow_config.unsaid import is_unsaid
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ def apply_to_dag(dag: Any, fleet: Fleet) -> list[Cut]:
     if dag.timetable.active_runs_limit is not None:  # @continuous
         bound = min(bound, dag.timetable.active_runs_limit)
     wanted = dag.max_active_runs
-    if wanted == conf.getint("core", "max_active_runs_per_dag"):
+    if is_unsaid("max_active_runs", wanted):
         dag.max_active_runs = bound
     elif not 0 < wanted <= bound:
         dag.max_active_runs = bound
@@ -142,7 +141,7 @@ def apply_to_dag(dag: Any, fleet: Fleet) -> list[Cut]:
     slots = fleet.pool_slots(fleet.largest())
     most = sum(slots[queue.name] for queue in used)
     wanted = dag.max_active_tasks
-    if wanted == conf.getint("core", "max_active_tasks_per_dag"):
+    if is_unsaid("max_active_tasks", wanted):
         dag.max_active_tasks = most
     elif not 0 < wanted <= most:
         dag.max_active_tasks = most
@@ -171,8 +170,8 @@ def _fleet() -> Fleet | None:
 
 def queue_name(task: Any, fleet: Fleet) -> str:
     """Return the queue that a task's author named, or the default one."""
-    unset = conf.get("operators", "default_queue")
-    return str(fleet.default_queue.name if task.queue in (None, "", unset) else task.queue)
+    unnamed = task.queue in (None, "") or is_unsaid("queue", task.queue)
+    return str(fleet.default_queue.name if unnamed else task.queue)
 
 
 def _fill_weight(task: Any, queue: Queue, fleet: Fleet, cut: MakeCut) -> list[Cut]:
@@ -186,7 +185,7 @@ def _fill_weight(task: Any, queue: Queue, fleet: Fleet, cut: MakeCut) -> list[Cu
 
 def _fill_weight_rule(task: Any, cut: MakeCut) -> list[Cut]:
     wanted, task.weight_rule = task.weight_rule, WeightRule.ABSOLUTE
-    if wanted in (WeightRule.ABSOLUTE, conf.get("core", "default_task_weight_rule")):
+    if wanted == WeightRule.ABSOLUTE or is_unsaid("weight_rule", wanted):
         return []
     # a strategy of the author's own has no words for itself
     told = wanted if isinstance(wanted, str) else type(wanted).__name__
@@ -195,15 +194,12 @@ def _fill_weight_rule(task: Any, cut: MakeCut) -> list[Cut]:
 
 
 def _fill_retries(task: Any, queue: Queue, cut: MakeCut) -> list[Cut]:
+    retries = queue.retries
+    if task.retries is None or is_unsaid("retries", task.retries):
+        task.retries = retries.count
     if task.has_retry_policy:
         return []
-    retries = queue.retries
-    # An author who writes the default's own value looks like one who wrote nothing; the
-    # default is above zero (see settings), so that `retries=0` is kept.
-    if task.retries is None or task.retries == conf.getint("core", "default_task_retries"):
-        task.retries = retries.count
-    unset = timedelta(seconds=conf.getint("core", "default_task_retry_delay"))
-    delay = retries.delay if task.retry_delay == unset else task.retry_delay
+    delay = retries.delay if is_unsaid("retry_delay", task.retry_delay) else task.retry_delay
     longest = task.max_retry_delay or retries.max_delay
     task.retry_delay = min(delay, retries.max_delay)
     task.max_retry_delay = min(longest, retries.max_delay)

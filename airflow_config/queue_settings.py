@@ -17,6 +17,9 @@ from airflow_config.queues import PARALLELISM_MARGIN, Fleet
 #: Bounds of the time (seconds) that a message may lie on the broker before it is sent again.
 QUEUED_TIMEOUT_MIN, QUEUED_TIMEOUT_MAX = 60, 600
 
+#: Last digits of a number that nobody writes by hand.
+NOT_BY_HAND = "009"
+
 #: How long all workers of a class may be away before waiting tasks fail.
 AWAY = timedelta(days=7)
 
@@ -60,19 +63,13 @@ def derive(fleet: Fleet) -> Mapping[Key, QueueSetting]:
         ("core", "parallelism", parallelism, control, ("scheduler",), most,
          f"the slots of all pools for the largest fleet, and {PARALLELISM_MARGIN} for messages in "
          "doubt, so that pools are the only limit of what is on the broker"),
-        # A limit here would stop a run with 1,000 mapped tasks from using what is free.
-        ("core", "max_active_tasks_per_dag", parallelism, control, _OF_DAGS, most,
-         "as parallelism: it counts for each run, and a pool bounds that already"),
-        ("core", "max_active_runs_per_dag", str(default.active_runs), control, _OF_DAGS,
-         ((*entry, "max_active_runs"),),
-         f"of {default.name}, the default queue; policies raise it for queues with a promise"),
-        # A default above zero tells `retries=0` apart from nothing.
-        ("core", "default_task_retries", str(default.retries.count), everyone, _OF_DAGS,
-         ((*entry, "retries", "count"),),
-         f"of {default.name}, the default queue; what policies take for a task without any"),
+        # A limit here would stop a run with 1,000 mapped tasks from using what is free. Three
+        # digits more than any run can use: no author's number is taken for nothing said.
+        ("core", "max_active_tasks_per_dag", f"{parallelism}{NOT_BY_HAND}", everyone, _OF_DAGS,
+         most, "more than any run can use: a pool bounds that already, and policies do"),
         ("core", "default_task_retry_delay", str(int(default.retries.delay.total_seconds())),
          everyone, _OF_DAGS, ((*entry, "retries", "delay"),),
-         f"seconds, of {default.name}, the default queue"),
+         f"seconds, of {default.name}, the default queue; for what policies leave alone"),
         ("operators", "default_queue", default.name, everyone, None, ((*entry, "default"),),
          "the queue of tasks that name none"),
         ("celery_broker_transport_options", "visibility_timeout", str(visible.value), everyone,

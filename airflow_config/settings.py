@@ -27,6 +27,16 @@ Settings = dict[str, dict[str, str]]
 #: 15 s, in which no heartbeat arrives.
 HEARTBEAT_TIMEOUT, HEARTBEAT_CHECK = 24, 4
 
+#: Defaults of DAGs and tasks whose author said nothing, which the policies take for that and
+#: replace by what the queue says (see `unsaid`): numbers that nobody writes by hand, so that an
+#: author's own is never taken for none. They have to be harmless where no policy replaces them
+#: (`airflow dags reserialize` with a queues.yaml that cannot be read): so many active runs are fewer
+#: than a queue with a promise may have, and Airflow takes fewer retries than none for none
+#: (`_is_eligible_to_retry` of execution_api/routes/task_instances.py, 3.3.2). Retries can't be 0,
+#: which authors write; nor above it, because a mapped task's `retries=0` is left out when its DAG
+#: is serialized and becomes the default (`_is_excluded` of serialized_objects.py, 3.3.2).
+UNSAID_ACTIVE_RUNS, UNSAID_RETRIES = 197, -1
+
 #: A login that cannot exist: the folder of its socket lies below a device. Airflow's modules
 #: build an engine when they are imported, so a worker needs an address that can be read.
 NO_DATABASE = "postgresql+psycopg://none@/none?host=/dev/null/workers-have-no-metadata-database"
@@ -98,6 +108,8 @@ def _common(place: Place) -> Settings:
             "execution_api_server_url": f"{place.api_url}/execution/",
             # The policies set it on every task anyway; `downstream` lets a large DAG outgrow.
             "default_task_weight_rule": "absolute",
+            "max_active_runs_per_dag": str(UNSAID_ACTIVE_RUNS),
+            "default_task_retries": str(UNSAID_RETRIES),
         },
         "api": {"base_url": place.api_url},
         "logging": {

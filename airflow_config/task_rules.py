@@ -66,7 +66,8 @@ def task_rules(fleet: Fleet, name: str) -> dict[str, Derived]:
         Derived(
             "retry_exponential_backoff",
             BACKOFF,
-            "kept when the author set it: the factor from one delay to the next",
+            "kept when the author set it: the factor from one delay to the next; 0 and False look "
+            "like nothing said, 1 is a delay that stays",
         ),
         Derived(
             "execution_timeout",

@@ -97,8 +97,6 @@ def _json(value: Any) -> Any:
 def test_the_policies_do_what_the_rules_say(queue: str) -> None:
     with DAG("urgent_sums", schedule=None):
         task = BashOperator(task_id="task", bash_command="true", queue=queue)
-    # what Airflow has for an author who said nothing, by the settings of this model
-    task.retries, task.retry_delay = None, timedelta(seconds=300)
     policies.apply_to_task(task, FLEET, refuse=True)
     rules = task_rules(FLEET, queue)
     assert {name: _json(getattr(task, name)) for name in rules} == {

@@ -43,7 +43,7 @@ def differing(instance: Instance, text: str) -> dict[str, list[str]]:
         ("Sign-up decisions; a person", "Decisions; a person", set()),
         ('["airlane_*", "signup_listener"]', '["airlane_*"]', {"dag-processor"}),
         ("priority: 50", "priority: 50\n    max_active_runs: 7", {"dag-processor"}),
-        ("default: true", "default: true\n    max_active_runs: 7", CONTROL),
+        ("default: true", "default: true\n    max_active_runs: 7", {"dag-processor"}),
         ("priority: 100", "priority: 90", CONTROL | ONBOARDING),
         ("task_timeout: 5m", "task_timeout: 6m", {"dag-processor", "worker-control", *BATCH}),
         # the broker's visibility timeout follows from the longest one
@@ -51,7 +51,8 @@ def differing(instance: Instance, text: str) -> dict[str, list[str]]:
         ("end_to_end: 3m", "end_to_end: 4m", {"scheduler"}),
         ("task: 1m, gap: 3s", "task: 1m, gap: 2s", set()),
         ("delay: 1s, max_delay: 10s", "delay: 2s, max_delay: 10s", {"dag-processor", *ONBOARDING}),
-        ("count: 3, delay: 10s", "count: 4, delay: 10s", CONTROL | BATCH),
+        ("count: 3, delay: 10s", "count: 4, delay: 10s", {"dag-processor", *BATCH}),
+        ("count: 3, delay: 10s", "count: 3, delay: 20s", CONTROL | BATCH),
         ("task_timeout: 1m", "task_timeout: 1m\n    task_memory: 1GiB", ONBOARDING),
         ("      - intake.ledger\n", "", ONBOARDING),
         ("concurrency: 2,", "concurrency: 3,", {*CONTROL, "worker-control"}),

@@ -217,10 +217,21 @@ def test_limits_follow_from_the_model(fleet, place):
     assert int(core["parallelism"]) > sum(pools.values()) + int(
         core["default_pool_task_slot_count"]
     )
-    assert core["max_active_tasks_per_dag"] == core["parallelism"]
-    assert core["default_task_retries"] == "5"
+    assert int(core["max_active_tasks_per_dag"]) > sum(pools.values())
     assert core["default_task_retry_delay"] == "20"
     assert control(fleet, place, "operators") == {"default_queue": "rest"}
+
+
+@pytest.mark.parametrize("role", ["control", "worker"])
+def test_what_means_nothing_said_is_no_number_of_an_author_s(fleet, place, role):
+    # also where policies run that only fill, and in `airlane check`, which has a worker's settings
+    core = settings.airflow_settings(fleet, place, role)["core"]
+    assert int(core["default_task_retries"]) < 0
+    for key in ("max_active_runs_per_dag", "max_active_tasks_per_dag"):
+        number = int(core[key])
+        assert number > 100, key
+        assert number % 10, key
+        assert number & (number - 1), key
 
 
 def test_nothing_listens_beyond_loopback(fleet, place):

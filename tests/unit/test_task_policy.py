@@ -170,12 +170,6 @@ def test_nothing_is_told_of_what_the_queue_fills_in(make):
     assert [policies.apply_to_task(step, FLEET, refuse=True) for step in steps] == [[], []]
 
 
-def test_no_retries_are_kept_where_the_default_is_above_zero(make, monkeypatch):
-    monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TASK_RETRIES", "2")
-    assert make(queue="onboarding", retries=0).retries == 0
-    assert make(queue="onboarding", retries=2).retries == 4
-
-
 def test_elsewhere_nothing_is_refused(make):
     unknown = make(queue="gone", refuse=False)
     assert (unknown.queue, unknown.pool) == ("gone", "default_pool")

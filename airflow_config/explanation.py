@@ -95,6 +95,7 @@ def of_queue(fleet: Fleet, name: str) -> list[Derived]:
         *_workers(fleet, name),
         *(rules[key] for key in rules if key not in {"queue", "pool"}),
         task_rules.active_runs(fleet, name),
+        task_rules.active_tasks(fleet, [name]),
         Derived(
             "allowed DAGs",
             list(queue.allowed_dags),
@@ -161,16 +162,20 @@ def _dag(dag: Any, fleet: Fleet) -> Explained:
     from airflow_config import policies  # noqa: PLC0415
     from airflow_config.unsaid import is_unsaid  # noqa: PLC0415
 
-    said = dag.max_active_runs
-    author = None if is_unsaid("max_active_runs", said) else said
-    policies.apply_to_dag(dag, fleet)
-    queues = {policies.queue_name(task, fleet) for task in dag.tasks} & set(fleet.queues)
-    highest = max(
-        queues or {fleet.default_queue.name}, key=lambda name: fleet.queues[name].active_runs
+    used = policies.queues_of_dag(dag, fleet)
+    widest = max(used, key=lambda queue: queue.active_runs)
+    rules = (
+        task_rules.active_runs(fleet, widest.name),
+        task_rules.active_tasks(fleet, [queue.name for queue in used]),
     )
-    rule = task_rules.active_runs(fleet, highest)
-    value = _ruled(rule, author, dag.max_active_runs, fleet)
-    return Explained(dag.dag_id, None, str(dag.fileloc), [value], None)
+    before = {rule.name: getattr(dag, rule.name) for rule in rules}
+    policies.apply_to_dag(dag, fleet)
+    values = []
+    for rule in rules:
+        said = before[rule.name]
+        author = None if is_unsaid(rule.name, said) else said
+        values.append(_ruled(rule, author, getattr(dag, rule.name), fleet))
+    return Explained(dag.dag_id, None, str(dag.fileloc), values, None)
 
 
 def _task(dag: Any, name: str, fleet: Fleet) -> Explained:

@@ -25,7 +25,8 @@ from airflow_config.cuts import Cut
 from airflow_config.queue_entries import Queue
 from airflow_config.queues import BAND, Fleet, QueuesError
 from airflow_config.refusals import refuse_poking_sensor, refuse_pool, refuse_queue
-from airflow_config.task_rules import BACKOFF
+from airflow_config.retry_waits import BACKOFF
+from airflow_config.task_rules import active_tasks
 from airflow_config.unsaid import is_unsaid
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,7 @@ def apply_to_dag(dag: Any, fleet: Fleet) -> list[Cut]:
     is examined does.
     """
     cut = partial(Cut, dag.dag_id, None)
-    names = {queue_name(task, fleet) for task in dag.tasks}
-    used = [fleet.queues[name] for name in names if name in fleet.queues] or [fleet.default_queue]
+    used = queues_of_dag(dag, fleet)
     cuts = []
     widest = max(used, key=lambda queue: queue.active_runs)
     bound = widest.active_runs
@@ -138,8 +138,7 @@ def apply_to_dag(dag: Any, fleet: Fleet) -> list[Cut]:
         dag.max_active_runs = bound
         cuts.append(cut("max_active_runs", wanted, bound, f"active runs of {widest.name}"))
     # more than the largest fleet has slots could never run
-    slots = fleet.pool_slots(fleet.largest())
-    most = sum(slots[queue.name] for queue in used)
+    most = active_tasks(fleet, [queue.name for queue in used]).value
     wanted = dag.max_active_tasks
     if is_unsaid("max_active_tasks", wanted):
         dag.max_active_tasks = most
@@ -174,6 +173,14 @@ def queue_name(task: Any, fleet: Fleet) -> str:
     return str(fleet.default_queue.name if unnamed else task.queue)
 
 
+def queues_of_dag(dag: Any, fleet: Fleet) -> list[Queue]:
+    """Return the known queues that a DAG's tasks are on, highest priority first, or the default."""
+    names = {queue_name(task, fleet) for task in dag.tasks}
+    return [queue for queue in fleet.queues.values() if queue.name in names] or [
+        fleet.default_queue
+    ]
+
+
 def _fill_weight(task: Any, queue: Queue, fleet: Fleet, cut: MakeCut) -> list[Cut]:
     wanted = task.priority_weight
     task.priority_weight = fleet.weight(queue.name, wanted)
@@ -203,7 +210,7 @@ def _fill_retries(task: Any, queue: Queue, cut: MakeCut) -> list[Cut]:
     longest = task.max_retry_delay or retries.max_delay
     task.retry_delay = min(delay, retries.max_delay)
     task.max_retry_delay = min(longest, retries.max_delay)
-    task.retry_exponential_backoff = task.retry_exponential_backoff or BACKOFF
+    task.retry_exponential_backoff = task.retry_exponential_backoff or float(BACKOFF)
     limit = f"queues.{queue.name}.retries.max_delay"
     wanted = {"retry_delay": delay, "max_retry_delay": longest}
     return [

@@ -30,8 +30,8 @@ HEARTBEAT_TIMEOUT, HEARTBEAT_CHECK = 24, 4
 #: Defaults of DAGs and tasks whose author said nothing, which the policies take for that and
 #: replace by what the queue says (see `unsaid`): numbers that nobody writes by hand, so that an
 #: author's own is never taken for none. They have to be harmless where no policy replaces them
-#: (`airflow dags reserialize` with a queues.yaml that cannot be read): so many active runs are fewer
-#: than a queue with a promise may have, and Airflow takes fewer retries than none for none
+#: (`airflow dags reserialize` with a queues.yaml that cannot be read): so many active runs are
+#: fewer than a queue with a promise may have, and Airflow takes less than no retries for none
 #: (`_is_eligible_to_retry` of execution_api/routes/task_instances.py, 3.3.2). Retries can't be 0,
 #: which authors write; nor above it, because a mapped task's `retries=0` is left out when its DAG
 #: is serialized and becomes the default (`_is_excluded` of serialized_objects.py, 3.3.2).

@@ -7,12 +7,12 @@ do what stands here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from airflow_config.derivation import Derived
 from airflow_config.durations import format_duration
 from airflow_config.queues import BAND, Fleet
-
-#: Factor between one retry's delay and the next one's, for tasks whose author set none.
-BACKOFF = 2.0
+from airflow_config.retry_waits import BACKOFF
 
 
 def task_rules(fleet: Fleet, name: str) -> dict[str, Derived]:
@@ -65,7 +65,7 @@ def task_rules(fleet: Fleet, name: str) -> dict[str, Derived]:
         ),
         Derived(
             "retry_exponential_backoff",
-            BACKOFF,
+            float(BACKOFF),
             "kept when the author set it: the factor from one delay to the next; 0 and False look "
             "like nothing said, 1 is a delay that stays",
         ),
@@ -77,6 +77,24 @@ def task_rules(fleet: Fleet, name: str) -> dict[str, Derived]:
         ),
     ]
     return {derived.name: derived for derived in found}
+
+
+def active_tasks(fleet: Fleet, names: Collection[str]) -> Derived:
+    """Return the bound of active tasks in a run of a DAG on these queues, and why."""
+    counts = fleet.largest()
+    slots = fleet.pool_slots(counts)
+    keys: list[tuple[str, ...]] = []
+    for name, worker in fleet.workers.items():
+        if any(queue in names for queue in fleet.consumes(name)):
+            hosts = ("hosts", "max") if counts[name] == worker.hosts.max else ("local",)
+            keys += [("workers", name, *hosts), ("workers", name, "concurrency")]
+    return Derived(
+        "max_active_tasks",
+        sum(slots[name] for name in names),
+        f"slots that {', '.join(names)} may have on all hosts: more could never run; a lower one "
+        "of its author's is kept",
+        tuple(keys),
+    )
 
 
 def active_runs(fleet: Fleet, name: str) -> Derived:

@@ -51,7 +51,7 @@ with DAG("urgent.sums", schedule=None, max_active_runs=9999):
     add.expand(x=[1, 2])
     inner()
 
-with DAG("other", schedule=None):
+with DAG("other", schedule=None, max_active_tasks=3):
 
     @task(queue="urgent")
     def refused(): ...
@@ -61,7 +61,7 @@ with DAG("other", schedule=None):
 
 TARGETS = (
     *("urgent.sums.add", "urgent.sums.inner.plain", "urgent.sums", "other.refused"),
-    *("urgent.sum", "urgent.sums.ad"),
+    *("other", "urgent.sum", "urgent.sums.ad"),
 )
 
 
@@ -157,11 +157,18 @@ def test_a_task_of_a_group_that_names_no_queue(explained: dict[str, Any]) -> Non
     assert told["retries"] == (None, 3, "filled")
 
 
-def test_a_dag_and_its_bound_of_runs(explained: dict[str, Any]) -> None:
+def test_a_dag_and_its_bounds_of_runs_and_tasks(explained: dict[str, Any]) -> None:
     found = explained["urgent.sums"]
     assert found.task is None
-    (runs,) = found.values
-    assert (runs.author, runs.value, runs.state) == (9999, 512, "cut")
+    runs, tasks = found.values
+    assert (runs.name, runs.author, runs.value, runs.state) == ("max_active_runs", 9999, 512, "cut")
+    # 8 + 2 x 4 of urgent, 2 x 4 of rest
+    assert (tasks.name, tasks.author, tasks.value) == ("max_active_tasks", None, 24)
+    assert tasks.state == "filled"
+    assert tasks.where == ["q.yaml:10", "q.yaml:10", "q.yaml:11", "q.yaml:11"]
+    runs, tasks = explained["other"].values
+    assert (runs.author, runs.value, runs.state) == (None, 512, "filled")
+    assert (tasks.author, tasks.value, tasks.state) == (3, 3, "kept")
 
 
 def test_a_refusal_is_told_with_the_rest(explained: dict[str, Any]) -> None:

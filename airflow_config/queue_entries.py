@@ -15,6 +15,7 @@ from pydantic import model_validator as validator
 from pydantic_core import PydanticCustomError
 
 from airflow_config.durations import Duration
+from airflow_config.retry_waits import MOST_RETRIES
 from airflow_config.sizes import Size
 
 #: Active runs per DAG when the queue does not say: on a queue with a promise a burst must be
@@ -33,7 +34,13 @@ class Promise(_Entry):
     """What 95 % of the cases of an urgent queue get."""
 
     end_to_end: Annotated[Duration, Field(description="From the event to the decision.")]
-    task: Annotated[Duration, Field(description="From a task being ready to its end.")]
+    task: Annotated[
+        Duration,
+        Field(
+            description="From a task being ready to its end. `task_timeout` may be above it: a "
+            "task that takes longer may still leave its run in time, one that is cut off does not."
+        ),
+    ]
     gap: Annotated[
         Duration,
         Field(description="From the end of a task to the start of one that depends on it."),
@@ -55,7 +62,7 @@ class Retries(_Entry):
 
     count: Annotated[
         StrictInt,
-        Field(ge=0, le=100, description="Retries of a task whose author set none."),
+        Field(ge=0, le=MOST_RETRIES, description="Retries of a task whose author set none."),
     ] = 3
     delay: Annotated[
         Duration,
@@ -199,7 +206,7 @@ class WorkerClass(_Entry):
     ]
     local: Annotated[
         StrictInt,
-        Field(ge=0, le=100, description="How many of these workers `make up` starts."),
+        Field(ge=0, le=MOST_RETRIES, description="How many of these workers `make up` starts."),
     ] = 1
     hosts: Annotated[Hosts, Field(description="How many hosts of a fleet may run this class.")] = (
         Hosts()

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_config.durations import format_duration, parse_duration
 from airflow_config.problems import Problems, expected_one_of
+from airflow_config.retry_waits import MOST_RETRIES, longest_waits
 
 #: Fits a Redis key, a pool, a systemd unit and an Ansible group alike. 63 characters, because a
 #: unit's name has at most 255 bytes, and some of them are airlane's and a host's.
@@ -31,7 +32,10 @@ Entries = Mapping[str, Any]
 
 
 def check_rules(
-    problems: Problems, queues: Entries, workers: Entries, max_delay: timedelta
+    problems: Problems,
+    queues: Entries,
+    workers: Entries,
+    retries: tuple[int, timedelta, timedelta],
 ) -> None:
     """Add a problem for each rule that the queues and worker classes break.
 
@@ -41,8 +45,8 @@ def check_rules(
         Collects what is wrong, each with its line and what to do.
     queues, workers
         The two sections as they were written.
-    max_delay
-        The longest delay between retries of a queue that says none.
+    retries
+        `count`, `delay` and `max_delay` of a queue that says none.
     """
     _names(problems, "queues", queues)
     _names(problems, "workers", workers)
@@ -54,7 +58,7 @@ def check_rules(
     for name, queue in queues.items():
         if isinstance(queue.get("promise"), dict):
             _workers_of_its_own(problems, name, workers)
-            _times(problems, name, queue, max_delay)
+            _times(problems, name, queue, retries)
     for name, worker in workers.items():
         _lending(problems, queues, name, worker)
         _drain(problems, queues, name, worker)
@@ -156,8 +160,17 @@ def _workers_of_its_own(problems: Problems, name: str, workers: Entries) -> None
         )
 
 
-def _times(problems: Problems, name: str, queue: Mapping[str, Any], max_delay: timedelta) -> None:
-    """A promise leaves time for the longest task, and for the longest wait before a retry."""
+def _times(
+    problems: Problems,
+    name: str,
+    queue: Mapping[str, Any],
+    defaults: tuple[int, timedelta, timedelta],
+) -> None:
+    """A promise leaves time for the longest task, and for the waits before its retries.
+
+    `promise.task` is none of these: a time limit at it would end a task that takes longer but may
+    leave its run in time.
+    """
     end_to_end = _duration(queue["promise"].get("end_to_end"))
     if end_to_end is None:
         return
@@ -170,16 +183,31 @@ def _times(problems: Problems, name: str, queue: Mapping[str, Any], max_delay: t
             "one task may take longer than all of its run. Fix: a shorter task_timeout, or promise "
             "less",
         )
-    retries = queue.get("retries")
-    written = retries.get("max_delay") if isinstance(retries, dict) else None
-    delay = max_delay if written is None else _duration(written)
-    if delay is not None and delay >= end_to_end:
-        default = " by default" if written is None else ""
+    raw = queue.get("retries")
+    retries = raw if isinstance(raw, dict) else {}
+    longest = _duration(retries.get("max_delay", defaults[2]))
+    if longest is None:
+        return
+    if longest >= end_to_end:
+        default = "" if "max_delay" in retries else " by default"
         problems.add(
             ("queues", name, "retries", "max_delay"),
-            f"expected less than {promised} (promise.end_to_end), found {format_duration(delay)}"
+            f"expected less than {promised} (promise.end_to_end), found {format_duration(longest)}"
             f"{default}: a task that waits so long for its retry is late. Fix: retries: "
             f"{{max_delay: ...}} below {promised}, or promise less",
+        )
+        return
+    count, delay = retries.get("count", defaults[0]), _duration(retries.get("delay", defaults[1]))
+    # what is no number of retries is told elsewhere, and must not be counted to here
+    if type(count) is not int or not 0 <= count <= MOST_RETRIES or delay is None:
+        return
+    waits = longest_waits(count, delay, longest)
+    if waits >= end_to_end:
+        problems.add(
+            ("queues", name, "retries"),
+            f"expected all waits for retries to be below {promised} together "
+            f"(promise.end_to_end), found up to {format_duration(waits)}: a task that needs its "
+            "last retry is late. Fix: a lower count, delay or max_delay, or promise less",
         )
 
 

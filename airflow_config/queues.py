@@ -210,7 +210,9 @@ def read(text: str, file: str = "queues.yaml") -> Fleet:
         for name, value in raw_workers.items()
     }
     # The rules look at what was written, so that they hold also where an entry is wrong otherwise.
-    check_rules(problems, raw_queues, raw_workers, Retries().max_delay)
+    unsaid = Retries()
+    defaults = (unsaid.count, unsaid.delay, unsaid.max_delay)
+    check_rules(problems, raw_queues, raw_workers, defaults)
     if problems:
         raise QueuesError(problems.texts())
     ordered = sorted((q for q in queues.values() if q), key=lambda queue: -queue.priority)

@@ -10,6 +10,8 @@ from datetime import timedelta
 
 #: Factor between one retry's delay and the next one's, for tasks whose author set none.
 BACKOFF = 2
+#: Of a queue, at most.
+MOST_RETRIES = 100
 #: `[core] max_task_retry_delay`, which bounds each wait.
 _AIRFLOWS_LONGEST = timedelta(days=1)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from airflow.models.taskinstance import TaskInstance
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_config import queues
 from airflow_config.durations import parse_duration
 from airflow_config.queues import QueuesError
+from airflow_config.retry_waits import longest_waits
 
 MODEL = """\
 queues:
@@ -83,6 +86,10 @@ def test_a_promise_needs_a_host_at_all_times() -> None:
         ("    retries: {max_delay: 10s}\n", "", "q.yaml:2: queues.urgent.retries.max_delay: "
          "expected less than 3m (promise.end_to_end), found 5m by default: a task that waits so "
          "long for its retry is late. Fix: retries: {max_delay: ...} below 3m, or promise less"),
+        ("max_delay: 10s", "count: 30, max_delay: 10s", "q.yaml:6: queues.urgent.retries: expected "
+         "all waits for retries to be below 3m together (promise.end_to_end), found up to 5m: a "
+         "task that needs its last retry is late. Fix: a lower count, delay or max_delay, or "
+         "promise less"),
         ("concurrency: 8}\n  small", "concurrency: 8, drain: 30s}\n  small", "q.yaml:10: "
          "workers.urgent.drain: expected at least 1m (queues.urgent.task_timeout), found 30s: a "
          "drain would cut tasks off that are still in time. Fix: take it out, which means 1m, or "
@@ -98,6 +105,26 @@ def test_a_promise_needs_a_host_at_all_times() -> None:
 )  # fmt: skip
 def test_a_rule_that_is_broken_is_named(old: str, new: str, message: str) -> None:
     assert changed((old, new)) == [message]
+
+
+def test_a_task_may_take_longer_than_most_are_promised_to() -> None:
+    queues.read(MODEL.replace("task_timeout: 1m", "task_timeout: 3m"))
+
+
+def test_waits_are_those_of_airflow() -> None:
+    ends = datetime(2026, 1, 1, tzinfo=UTC)
+    delay, most = timedelta(seconds=7), timedelta(minutes=3)
+    task = SimpleNamespace(retry_delay=delay, retry_exponential_backoff=2.0, max_retry_delay=most)
+    for run in range(50):
+        waited = timedelta()
+        for number in range(1, 9):
+            tried = SimpleNamespace(
+                **{"retry_delay_override": None, "task": task, "try_number": number},
+                **{"dag_id": "d", "task_id": "t", "logical_date": run, "end_date": ends},
+            )
+            waited += TaskInstance.next_retry_datetime(tried) - ends
+            longest = longest_waits(number, delay, most)
+            assert longest / 2 - timedelta(seconds=number) <= waited <= longest
 
 
 def test_what_is_no_duration_is_told_once() -> None:
@@ -126,7 +153,8 @@ def models(draw: Any) -> dict[str, Any]:
         if draw(st.booleans()):
             queue["promise"] = {"gap": "1s", "task": "1s", "end_to_end": draw(SHORT)}
         if draw(st.booleans()):
-            queue["retries"] = {"delay": "1s", "max_delay": draw(SHORT)}
+            count = draw(st.sampled_from([0, 3, 7, 40]))
+            queue["retries"] = {"count": count, "delay": "1s", "max_delay": draw(SHORT)}
         found[name] = queue
     workers: dict[str, Any] = {}
     some = st.sampled_from([*names, "nowhere"])
@@ -179,8 +207,13 @@ def broken_promise(model: dict[str, Any], name: str) -> set[str]:
     found = set()
     if _span(entry["task_timeout"]) > promised:
         found.add(f"{place}.task_timeout")
-    if _span(entry.get("retries", {}).get("max_delay", "5m")) >= promised:
+    retries = {"count": 3, "delay": "10s", "max_delay": "5m"} | entry.get("retries", {})
+    first, longest = _span(retries["delay"]).total_seconds(), _span(retries["max_delay"])
+    waits = [2 * first * 2**done - 1 for done in range(retries["count"])]
+    if longest >= promised:
         found.add(f"{place}.retries.max_delay")
+    elif sum(min(wait, longest.total_seconds()) for wait in waits) >= promised.total_seconds():
+        found.add(f"{place}.retries")
     at_home = {key: worker for key, worker in model["workers"].items() if worker["home"] == name}
     own = {key: worker for key, worker in at_home.items() if not worker.get("lends_to")}
     if at_home and not own:

@@ -1,7 +1,7 @@
 """Tasks of each kind that an author can write, and a fleet whose policy they pass."""
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, setup, task, task_group, teardown
 
 from airflow_config import policies, queues
 
@@ -45,7 +45,52 @@ def mapped_decorated(**words):
     return step.expand(x=[1, 2]).operator
 
 
-KINDS = [classic, mapped_classic, decorated, mapped_decorated]
+def grouped(**words):
+    made = []
+
+    # without a prefix, so that the task is called as those of the other kinds
+    @task_group(prefix_group_id=False)
+    def group():
+        made.append(decorated(**words))
+
+    group()
+    return made[0]
+
+
+def in_mapped_group(**words):
+    made = []
+
+    @task_group(prefix_group_id=False)
+    def group(x):
+        @task(task_id="step", **words)
+        def step(x): ...
+
+        made.append(step(x).operator)
+
+    group.expand(x=[1, 2])
+    return made[0]
+
+
+def prepares(**words):
+    @setup
+    @task(task_id="step", **words)
+    def step(): ...
+
+    return step().operator
+
+
+def cleans(**words):
+    @teardown
+    @task(task_id="step", **words)
+    def step(): ...
+
+    return step().operator
+
+
+KINDS = [
+    *(classic, mapped_classic, decorated, mapped_decorated),
+    *(grouped, in_mapped_group, prepares, cleans),
+]
 
 
 def applied(kind, dag_id="onboarding", refuse=True, **words):

@@ -206,7 +206,7 @@ class WorkerClass(_Entry):
     ]
     local: Annotated[
         StrictInt,
-        Field(ge=0, le=MOST_RETRIES, description="How many of these workers `make up` starts."),
+        Field(ge=0, le=100, description="How many of these workers `make up` starts."),
     ] = 1
     hosts: Annotated[Hosts, Field(description="How many hosts of a fleet may run this class.")] = (
         Hosts()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from airlane import live_view
 from airlane.live_view import Seconds, WatchFlag
+from airlane.model_in_use import ModelInUse
 from airlane.options import JsonFlag
 from airlane.output import seconds
 from airlane.reach import reach
@@ -40,11 +41,17 @@ def queues(every: Seconds = None, watch: WatchFlag = False, json: JsonFlag = Fal
     from airlane.queue_state import queue_states  # noqa: PLC0415
 
     reached = reach()
-    history = Historian(reached.fleet, reached.metadata_db, reached.app_db)
+    model = ModelInUse(reached)
+    history = Historian(reached.metadata_db, reached.app_db)
     try:
         with live_workers.connect(reached.broker, _TIMEOUT) as broker:
+
+            def look() -> list[QueueState]:
+                fleet = model.now()
+                return queue_states(fleet, broker, history.look(fleet))
+
             live_view.show(
-                lambda: queue_states(reached.fleet, broker, history.look()),
+                look,
                 view,
                 lambda found: [state.to_json() for state in found],
                 every=pause,

@@ -179,14 +179,11 @@ class Historian:
 
     Parameters
     ----------
-    fleet
-        The queue model.
     metadata_db, app_db
         Addresses for SQLAlchemy or psycopg.
     """
 
-    def __init__(self, fleet: Fleet, metadata_db: str, app_db: str) -> None:
-        self._fleet = fleet
+    def __init__(self, metadata_db: str, app_db: str) -> None:
         self._metadata = _Database(metadata_db)
         self._app = _Database(app_db)
         #: DAG version -> its edges, as (task, upstream task); a version never changes.
@@ -197,8 +194,13 @@ class Historian:
         self._metadata.close()
         self._app.close()
 
-    def look(self) -> dict[str, History]:
+    def look(self, fleet: Fleet) -> dict[str, History]:
         """Return each queue's history, by name.
+
+        Parameters
+        ----------
+        fleet
+            The queue model that runs now: it may be another one at each look.
 
         Raises
         ------
@@ -206,7 +208,7 @@ class Historian:
             When a database does not answer.
         """
         windows = {"kept": KEPT_WINDOW, "rate": RATE_WINDOW, "beats": _BEATS}
-        queues = self._fleet.queues
+        queues = fleet.queues
         with self._metadata.reading() as connection:
             now: dict[str, dict[str, Any]] = {}
             for row in connection.execute(_NOW):
@@ -215,8 +217,9 @@ class Historian:
             promises = {name: _seconds(queue, "task") for name, queue in queues.items()}
             values = {**windows, "queues": list(promises), "promises": list(promises.values())}
             flow = {row["queue"]: row for row in connection.execute(_FLOW, values)}
-            gaps = self._gaps(connection, windows)
-        decides, decided = decision_queue(self._fleet), self._decided()
+            gaps = self._gaps(connection, fleet, windows)
+        decides = decision_queue(fleet)
+        decided = None if decides is None else self._decided(decides)
         return {
             name: replace(
                 _history(queue, now.get(name, {}), flow.get(name, {})),
@@ -228,11 +231,11 @@ class Historian:
         }
 
     def _gaps(
-        self, connection: psycopg.Connection[Any], windows: Mapping[str, float]
+        self, connection: psycopg.Connection[Any], fleet: Fleet, windows: Mapping[str, float]
     ) -> dict[str, Kept]:
         promised = {
             name: seconds
-            for name, queue in self._fleet.queues.items()
+            for name, queue in fleet.queues.items()
             if (seconds := _seconds(queue, "gap")) is not None
         }
         if not promised:
@@ -256,10 +259,7 @@ class Historian:
             found[row["version"]] = list(edges(data))
         self._edges.update(found)
 
-    def _decided(self) -> Kept | None:
-        queue = decision_queue(self._fleet)
-        if queue is None:
-            return None
+    def _decided(self, queue: Queue) -> Kept:
         values = {"kept": KEPT_WINDOW, "end_to_end": _seconds(queue, "end_to_end")}
         with self._app.reading() as connection:
             row = connection.execute(_DECISIONS, values).fetchone()

@@ -22,6 +22,8 @@ class Reach:
     ----------
     fleet
         The queue model that runs, whatever queues.yaml says by now.
+    queues_file
+        The file that it stands in, once the stack was started: `airlane apply` writes it anew.
     broker, events
         Of the two Redis servers.
     app_db, metadata_db
@@ -33,6 +35,7 @@ class Reach:
     """
 
     fleet: Fleet = field(repr=False)
+    queues_file: Path
     broker: str = field(repr=False)
     events: str = field(repr=False)
     app_db: str = field(repr=False)
@@ -57,6 +60,7 @@ def reach() -> Reach:
         instance = existing()
         return Reach(
             fleet=started_fleet(instance),
+            queues_file=instance.started_queues,
             broker=instance.broker_url("operator"),
             events=instance.events_url("operator"),
             app_db=instance.app_db_url("airlane_owner"),
@@ -66,8 +70,10 @@ def reach() -> Reach:
         )
     host = fleet_host.here()
     known = host.secrets("control")
+    file = host.started_queues("control")
     return Reach(
-        fleet=queues.load(host.started_queues("control")),
+        fleet=queues.load(file),
+        queues_file=file,
         broker=host.broker_url("operator", known["broker_operator"]),
         events=host.events_url("operator", known["events_operator"]),
         app_db=host.app_db_url("airlane_owner", known["airlane_owner"]),

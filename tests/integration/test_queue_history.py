@@ -30,13 +30,13 @@ def book(writer: psycopg.Connection) -> Book:
 
 @pytest.fixture
 def historian(metadata_url: str, app_db: AppDatabase) -> Iterator[Historian]:
-    found = Historian(FLEET, metadata_url, app_db.owner)
+    found = Historian(metadata_url, app_db.owner)
     yield found
     found.close()
 
 
 def test_an_idle_stack_has_nothing_to_tell(historian: Historian) -> None:
-    found = historian.look()
+    found = historian.look(FLEET)
     assert list(found) == list(FLEET.queues)
     urgent, batch = found["onboarding"], found["batch"]
     assert (urgent.oldest_s, urgent.arrivals_per_minute, urgent.running) == (None, 0, 0)
@@ -53,7 +53,7 @@ def test_what_waits_and_runs_is_counted_with_its_oldest(book: Book, historian: H
     book.add("d", "success", ready=400, start=390, end=380)
     for number in range(5):
         book.add(f"t{number}", "scheduled", queue="batch", ready=50 + number)
-    found = historian.look()
+    found = historian.look(FLEET)
     urgent, batch = found["onboarding"], found["batch"]
     assert (urgent.scheduled, urgent.queued, urgent.running) == (1, 1, 1)
     assert urgent.oldest_s == pytest.approx(200, abs=60)
@@ -73,7 +73,7 @@ def test_arrivals_and_completions_are_those_of_the_last_minutes(
     for number in range(3):  # long gone
         book.add(f"t{number}", "success", run="old", ready=2000, start=1900, end=1800)
     book.add("skipped", "skipped", run="now", ready=None)
-    found = historian.look()["onboarding"]
+    found = historian.look(FLEET)["onboarding"]
     assert found.arrivals_per_minute == pytest.approx(15 / 5)
     assert found.completions_per_minute == pytest.approx(15 / 5)
 
@@ -86,7 +86,7 @@ def test_a_task_in_time_is_one_that_ended_a_minute_after_it_was_ready(
     book.add("a", "failed", run="3", ready=1000, start=999, end=990)
     book.add("a", "running", run="4", ready=1000, start=999)
     book.add("a", "success", run="5", ready=5000, start=4999, end=4990)
-    assert historian.look()["onboarding"].task == Kept(3, 2)
+    assert historian.look(FLEET)["onboarding"].task == Kept(3, 2)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -99,14 +99,14 @@ def test_a_gap_is_from_the_end_of_the_last_upstream_task(
     book.add("b", "success", ready=1000, start=1000, end=800)
     book.add("c", "success", ready=800, start=799, end=700)
     book.add("d", "success", ready=699, start=696, end=690)
-    assert historian.look()["onboarding"].gap == Kept(2, 1)
+    assert historian.look(FLEET)["onboarding"].gap == Kept(2, 1)
     # again, with what it knows of the DAG by now; another run's tasks are not upstream
     book.add("a", "success", run="2", ready=1000, start=1000, end=600)
-    assert historian.look()["onboarding"].gap == Kept(2, 1)
+    assert historian.look(FLEET)["onboarding"].gap == Kept(2, 1)
     # one whose upstream task was skipped has none
     book.add("c", "skipped", run="3", ready=None)
     book.add("d", "success", run="3", ready=699, start=600, end=590)
-    assert historian.look()["onboarding"].gap == Kept(2, 1)
+    assert historian.look(FLEET)["onboarding"].gap == Kept(2, 1)
 
 
 def test_sign_ups_in_time_are_those_of_the_ledger(
@@ -136,7 +136,7 @@ def test_sign_ups_in_time_are_those_of_the_ledger(
     decide("slow", "decline", 200)
     decide("failed", "error", 1)
     decide("before", "approve", 1, ago=4000)
-    assert historian.look()["onboarding"].end_to_end == Kept(3, 1)
+    assert historian.look(FLEET)["onboarding"].end_to_end == Kept(3, 1)
 
 
 def test_the_edges_are_those_that_airflow_writes() -> None:

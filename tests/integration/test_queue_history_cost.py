@@ -124,9 +124,9 @@ def test_a_look_reads_what_is_active_or_was_lately_by_an_index(
 def test_a_look_at_a_crowd_is_right(crowd: psycopg.Connection, app_db: AppDatabase) -> None:
     address = crowd.info
     url = f"postgresql://airflow:{address.password}@{address.host}:{address.port}/metadata_crowd"
-    historian = Historian(queues.load(), url, app_db.owner)
+    historian = Historian(url, app_db.owner)
     try:
-        found = historian.look()
+        found = historian.look(queues.load())
     finally:
         historian.close()
     assert found["batch"].scheduled == WAIT

@@ -38,6 +38,7 @@ def test_on_a_host_of_a_fleet_it_is_the_fleet(
     assert make_url(found.metadata_db).username == "airflow"
     assert (found.api_url, found.ca_file) == (host.site.api.url, host.site.tls.ca)
     assert list(found.fleet.workers), "the queue model that was rendered"
+    assert found.queues_file == copy
     assert not [value for value in known.values() if value in repr(found)]
 
 
@@ -53,4 +54,5 @@ def test_elsewhere_it_is_the_stack_on_this_machine(
     assert found.events == instance.events_url("operator")
     assert found.app_db == instance.app_db_url("airlane_owner")
     assert found.metadata_db == instance.place().airflow_db_url
+    assert found.queues_file == instance.started_queues
     assert (found.api_url, found.ca_file) == (instance.api_url, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from flower.options import options
 
+from airflow_config.place import ROOT
 from deploy import flower_settings
 from deploy.local import flower
 from deploy.local.instance import Instance
@@ -43,6 +45,13 @@ def test_nobody_enters_without_a_login_or_changes_anything(written: Path) -> Non
 
 def test_its_password_is_private(written: Path) -> None:
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_it_keeps_as_many_tasks_as_the_docs_say(written: Path) -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    said = re.search(r"It keeps the newest ([\d,]+) tasks, in memory", operations)
+    assert said, "docs/operations.md names the bound"
+    assert runpy.run_path(str(written))["max_tasks"] == int(said[1].replace(",", "")) == 5_000
 
 
 def test_its_columns_are_those_that_flower_has(written: Path) -> None:

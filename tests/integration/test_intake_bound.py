@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ import redis
 from redis.exceptions import OutOfMemoryError
 from sqlalchemy import Engine
 
+from airlane import intake_commands
 from deploy.local import valkey
 from deploy.local.ports import free_port
 from intake import keys, ledger, producer
@@ -23,6 +27,7 @@ from intake.relay import Relay
 from intake.retention import is_nearly_full
 from tests.airflow_double import AirflowDouble
 from tests.app_database import AppDatabase
+from tests.command_line import Airlane, runner
 from tests.integration.intake_lives import is_taken_in, listening
 from tests.servers import PASSWORD, eventually, serving, wait_until
 
@@ -49,6 +54,15 @@ def bounded(tmp_path: Path) -> Iterator[str]:
     words = [str(valkey.binary()), str(config)]
     with serving(words, tmp_path / "log", lambda: valkey.answers(operator)):
         yield operator
+
+
+@pytest.fixture
+def airlane(
+    bounded: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Airlane:
+    """Run a command line that reaches this events server."""
+    monkeypatch.setattr(intake_commands, "reach", lambda: SimpleNamespace(events=bounded))
+    return runner(monkeypatch, capsys)
 
 
 def _of(address: str, login: str) -> str:
@@ -104,6 +118,62 @@ def test_what_was_taken_goes_on_and_makes_room(
         late = producer.signup(producer_client, 1, payload="x" * 4_000)
         asyncio.run(take_in())
         assert f"signup-{late}" in airflow.runs
+
+
+def test_signup_says_how_many_were_taken_before_the_server_was_full(
+    bounded: str, airlane: Airlane
+) -> None:
+    people = [str(number) for number in range(1, 1001)]
+    ended = airlane("signup", *people, "--payload", json.dumps("x" * 60_000), "--wait")
+    assert (ended.code, ended.out) == (1, "")
+    said = re.fullmatch(
+        r"airlane: expected room for 1000 sign-ups in the stream, found the events server full "
+        r"after (\d+) of them, which are not lost\..* Fix: .*max_memory.*\n",
+        ended.err,
+    )
+    assert said, ended.err
+    with redis.Redis.from_url(bounded) as events:
+        entries: Any = events.xrange(keys.SIGNUPS)
+    taken = [fields[b"entity_id"].decode() for _, fields in entries]
+    assert taken == people[: int(said[1])]
+    assert taken
+
+
+def test_a_dead_letter_that_has_no_room_stays_and_can_be_sent_later(
+    bounded: str, airlane: Airlane, airflow: AirflowDouble
+) -> None:
+    async def take_in() -> None:
+        async with listening(_of(bounded, "intake"), airflow):
+            await eventually(lambda: is_taken_in(events), "all to be taken in", 120)
+
+    with (
+        redis.Redis.from_url(bounded) as events,
+        redis.Redis.from_url(_of(bounded, "relay")) as relay,
+        redis.Redis.from_url(_of(bounded, "producer")) as producer_client,
+    ):
+        # the group is there, as on a stack that is up
+        producer.signup(producer_client, 1)
+        asyncio.run(take_in())
+        _fill(bounded)
+        asyncio.run(take_in())
+        before, waiting = list(letters(events)), events.xlen(keys.SIGNUPS)
+        assert len(before) == _BAD
+        ended = airlane("dead", "replay", "--all")
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith(
+            f"airlane: expected room for {_BAD} events in the stream, found the events server full "
+            "after 0 of them, which are not lost."
+        )
+        assert list(letters(events)) == before
+        assert events.xlen(keys.SIGNUPS) == waiting, "nothing of it was sent"
+
+        relay.xtrim(keys.SIGNUPS, maxlen=0, approximate=False)
+        ended = airlane("dead", "replay", before[0].id, "--json")
+        assert (ended.code, ended.err) == (0, "")
+        assert json.loads(ended.out) == {"id": before[0].id, "event_id": "bad0"}
+        assert list(letters(events)) == before[1:]
+        ((_, sent),) = events.xrange(keys.SIGNUPS)
+        assert sent[b"event_id"] == b"bad0"
 
 
 def _decision(event_id: str) -> Decision:

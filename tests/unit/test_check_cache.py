@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from airflow_config import check_cache, queues
 from airflow_config.check import check_dags
-from airflow_config.place import ROOT
 
 MODEL = """\
 queues: {rest: {priority: 1, default: true, task_timeout: 2h}}
@@ -136,16 +134,3 @@ def test_pytest_for_authors_has_a_test_for_each_file(folder: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert "dags/wrong.py:3: DAG 'w', task 'add': queue: expected one of rest" in done.stdout
-
-
-def test_the_hook_for_pre_commit_calls_a_command_that_there_is() -> None:
-    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    done = subprocess.run(
-        [sys.executable, "-m", *hook["entry"].split(), "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert hook["description"].rstrip(".") in done.stdout

@@ -14,9 +14,9 @@ from airflow_config import canary as canaries
 from airflow_config import live_workers
 from airflow_config.live_workers import LiveWorker
 from airflow_config.queues import Fleet
-from airlane.lone_task import LoneTask, NoAnswerError
+from airlane.lone_task import LoneTask, or_no_answer
 from airlane.options import JsonFlag
-from airlane.output import console, errors, print_json, seconds
+from airlane.output import console, print_json, seconds
 from airlane.reach import reach
 
 #: Seconds for the registry of live workers to answer.
@@ -45,17 +45,12 @@ def canary(
     meant = canaries.target(node)
     run_id = meant.run_id(secrets.token_hex(4))
     conf = {"release": release} if release else {}
-    try:
-        with reach().airflow() as airflow:
-            task = LoneTask(airflow, canaries.DAG_ID, canaries.TASK_ID, run_id)
-            found = task.run(conf, timeout)
-    except NoAnswerError as error:
-        errors.print(
-            f"airlane: expected a canary to come back from {node}, found: {error}",
-            markup=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(1) from None
+    with (
+        or_no_answer(f"expected a canary to come back from {node}"),
+        reach().airflow() as airflow,
+    ):
+        task = LoneTask(airflow, canaries.DAG_ID, canaries.TASK_ID, run_id)
+        found = task.run(conf, timeout)
     if json:
         print_json(found)
     else:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import typer
+
 from airlane.airflow_client import AirflowClient
+from airlane.output import errors
 from deploy.local.stack import StackError
 
 #: Seconds between looks at the run.
@@ -107,6 +112,22 @@ class LoneTask:
             "running": "the worker took it and has not ended it",
         }.get(state or "", "the scheduler has not sent it. Is the pool control full?")
         return f"none within {timeout:g} s; its task is {state or 'not there yet'}: {hint}"
+
+
+@contextmanager
+def or_no_answer(expected: str) -> Iterator[None]:
+    """End the command with 1 when no answer comes, with a message: `expected`, what was found.
+
+    Raises
+    ------
+    typer.Exit
+        In the place of a `NoAnswerError`.
+    """
+    try:
+        yield
+    except NoAnswerError as error:
+        errors.print(f"airlane: {expected}, found: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 def log_texts(line: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from airlane.lone_task import LoneTask, NoAnswerError
+from airlane.lone_task import LoneTask, or_no_answer
 from airlane.options import JsonFlag
 from airlane.output import console, decision_line, errors, print_json
 from airlane.reach import reach
@@ -41,17 +41,12 @@ def replay(
         )
         raise typer.Exit(2)
     inputs = ledger.inputs(engine, event)
-    try:
-        with reached.airflow() as airflow:
-            task = LoneTask(airflow, _DAG, _TASK, f"replay-{secrets.token_hex(4)}")
-            found = task.run({"event_id": event}, timeout)
-    except NoAnswerError as error:
-        errors.print(
-            f"airlane: expected a worker to make the decision again, found: {error}",
-            markup=False,
-            soft_wrap=True,
-        )
-        raise typer.Exit(1) from None
+    with (
+        or_no_answer("expected a worker to make the decision again"),
+        reached.airflow() as airflow,
+    ):
+        task = LoneTask(airflow, _DAG, _TASK, f"replay-{secrets.token_hex(4)}")
+        found = task.run({"event_id": event}, timeout)
     if json:
         print_json({"event_id": event, **found, **_then(then, inputs)})
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,14 @@ def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Ended(int(ended.value.code or 0), found.out, found.err)
 
     return run
+
+
+def runner_of(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Airlane:
+    """Return what runs `airlane WORDS` on the instance in `home`, with an empty site file."""
+    site = home.with_name("site.yaml")
+    site.touch()
+    monkeypatch.setenv("AIRLANE_HOME", str(home))
+    monkeypatch.setenv("AIRLANE_SITE", str(site))
+    return runner(monkeypatch, capsys)

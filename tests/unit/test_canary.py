@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from airflow_config import canary, queues
 from airflow_config.canary import DAG_ID, NodeError
+from airlane import canary_commands, lone_task
+from tests.command_line import runner
 
 NODES = ["onboarding@w3", "batch-2@w3", "batch@w3.example-1.internal", "big_jobs@10.0.0.7"]
 
@@ -55,3 +58,16 @@ def test_a_process_knows_the_worker_that_it_belongs_to(monkeypatch: pytest.Monke
     monkeypatch.setenv("AIRLANE_PART", "worker-batch-2")
     monkeypatch.setattr(canary.socket, "gethostname", lambda: "w3")
     assert canary.this_node() == "batch-2@w3"
+
+
+def test_a_worker_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object) -> None:
+        raise lone_task.NoAnswerError("none within 1 s")
+
+    monkeypatch.setattr(canary_commands, "reach", lambda: SimpleNamespace(airflow=nullcontext))
+    monkeypatch.setattr(lone_task.LoneTask, "run", run)
+    ended = runner(monkeypatch, capsys)("canary", "batch@w3", "--json")
+    said = "airlane: expected a canary to come back from batch@w3, found: none within 1 s\n"
+    assert (ended.code, ended.out, ended.err) == (1, "", said)

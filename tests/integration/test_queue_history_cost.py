@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 
 from airflow_config import queues
 from airlane import queue_history
-from airlane.queue_history import Historian
+from airlane.queue_history import Historian, History
 from tests.app_database import AppDatabase
 from tests.integration.task_book import SERIALIZED_DAG, Book
 from tests.servers import PostgresServer
@@ -49,17 +50,57 @@ LATERAL (SELECT now() - make_interval(secs => coalesce(ago, 60) + 3) AS ready,
 """
 
 
-@pytest.fixture(scope="module")
-def crowd(postgres: PostgresServer, metadata_template: str) -> Iterator[psycopg.Connection]:
-    """A metadata database with 100,000 task instances."""
-    url = postgres.create_database("metadata_crowd", owner="airflow", template=metadata_template)
+@contextmanager
+def crowded(
+    postgres: PostgresServer, template: str, name: str, *, wait: int
+) -> Iterator[psycopg.Connection]:
+    """Enter a metadata database with 100,000 task instances, of which that many wait."""
+    url = postgres.create_database(name, owner="airflow", template=template)
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         version = Book(connection).versions["onboarding"]
         connection.execute(_MANY_RUNS, {"runs": TASKS // 4})
-        sizes = {"tasks": TASKS, "lately": LATELY, "wait": WAIT, "version": version}
+        sizes = {"tasks": TASKS, "lately": LATELY, "wait": wait, "version": version}
         connection.execute(_MANY_TASKS, sizes)
         connection.execute("VACUUM ANALYZE task_instance")
         yield connection
+
+
+@pytest.fixture(scope="module")
+def crowd(postgres: PostgresServer, metadata_template: str) -> Iterator[psycopg.Connection]:
+    """Nearly all have ended long ago."""
+    with crowded(postgres, metadata_template, "metadata_crowd", wait=WAIT) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def backlog(postgres: PostgresServer, metadata_template: str) -> Iterator[psycopg.Connection]:
+    """All of them wait."""
+    with crowded(postgres, metadata_template, "metadata_backlog", wait=TASKS) as connection:
+        yield connection
+
+
+def look(connection: psycopg.Connection, app_db: AppDatabase) -> dict[str, History]:
+    """Look as `airlane queues` does, with its time limit for each statement."""
+    at = connection.info
+    url = f"postgresql://airflow:{at.password}@{at.host}:{at.port}/{at.dbname}"
+    historian = Historian(url, app_db.owner)
+    try:
+        return historian.look(queues.load())
+    finally:
+        historian.close()
+
+
+def touched(found: dict[str, Any]) -> int:
+    """Return how many pages a statement touched."""
+    return int(found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"])
+
+
+def size(connection: psycopg.Connection) -> int:
+    """Return the pages of the table of task instances."""
+    (pages,) = connection.execute("SELECT pg_relation_size('task_instance') / 8192").fetchone() or (
+        0,
+    )
+    return int(pages)
 
 
 def plan(connection: psycopg.Connection, query: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -115,22 +156,59 @@ def test_a_look_reads_what_is_active_or_was_lately_by_an_index(
     assert used <= {"ti_state", "ti_heartbeat", "ti_pool", "airlane_task_waiting"}, used
     # the table has a hundred thousand rows; only what was lately or is active is looked at
     assert max(node["Actual Rows"] * node["Actual Loops"] for node in read) <= LATELY + WAIT + 500
-    pages = crowd.execute("SELECT pg_relation_size('task_instance') / 8192").fetchone()
-    assert pages
-    touched = found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"]
-    assert touched < pages[0], "more pages than the table has"
+    assert touched(found) < size(crowd), "more pages than the table has"
 
 
 def test_a_look_at_a_crowd_is_right(crowd: psycopg.Connection, app_db: AppDatabase) -> None:
-    address = crowd.info
-    url = f"postgresql://airflow:{address.password}@{address.host}:{address.port}/metadata_crowd"
-    historian = Historian(url, app_db.owner)
-    try:
-        found = historian.look(queues.load())
-    finally:
-        historian.close()
+    found = look(crowd, app_db)
     assert found["batch"].scheduled == WAIT
     task = found["onboarding"].task
     assert task is not None
     assert task.count == pytest.approx(LATELY / 4, abs=8)
     assert task.kept == task.count
+
+
+@pytest.mark.parametrize("name", ["_NOW", "_FLOW", "_VERSIONS", "_GAPS"])
+def test_a_look_reads_a_backlog_once_and_sorts_nothing_of_it(
+    backlog: psycopg.Connection, name: str
+) -> None:
+    """What waits has to be counted, so a look costs what the backlog is; but no more than that."""
+    query, values = statements(backlog)[name]
+    found = plan(backlog, query, values)
+    read = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "task_instance"]
+    counts = name in {"_NOW", "_FLOW"}
+    rows = sum(node["Actual Rows"] * node["Actual Loops"] for node in read)
+    assert rows <= (TASKS if counts else 0) + 500
+    # an index on what waits holds all of it here: its pages come on top of the table's
+    assert touched(found) < size(backlog) * (2 if counts else 0.1), found
+    sorted_rows = [n["Actual Rows"] for n in nodes(found["Plan"]) if n["Node Type"] == "Sort"]
+    assert max(sorted_rows, default=0) < 500, "states and queues, after they were counted"
+
+
+def test_a_look_at_a_backlog_is_right_and_in_time(
+    backlog: psycopg.Connection, app_db: AppDatabase
+) -> None:
+    found = look(backlog, app_db)["batch"]
+    assert (found.scheduled, found.running) == (TASKS, 0)
+    assert found.arrivals_per_minute == TASKS / 5
+    assert found.oldest_s is not None
+    assert found.oldest_s > 60
+
+
+def test_decisions_are_counted_by_the_index_on_their_time(app_db: AppDatabase) -> None:
+    with psycopg.connect(app_db.owner.replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO ledger (event_id, entity_id, decision, reasons, signed_up_at, decided_at, "
+            "run_id) SELECT 'e' || n, '7', 'approve', '[]', now() - ago - interval '9 s', "
+            "now() - ago, 'r' FROM generate_series(0, %(tasks)s - 1) AS n, LATERAL (SELECT "
+            "make_interval(secs => n * 3600.0 / %(lately)s) AS ago) AS x",
+            {"tasks": TASKS, "lately": LATELY},
+        )
+        connection.execute("VACUUM ANALYZE ledger")
+        values = {"kept": queue_history.KEPT_WINDOW, "end_to_end": 180.0}
+        found = plan(connection, queue_history._DECISIONS, values)
+    (read,) = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "ledger"]
+    assert read["Node Type"] in {"Index Scan", "Bitmap Heap Scan"}
+    used = {node["Index Name"] for node in nodes(found["Plan"]) if "Index Name" in node}
+    assert used == {"ledger_decided_at"}
+    assert read["Actual Rows"] * read["Actual Loops"] == pytest.approx(LATELY, abs=50)

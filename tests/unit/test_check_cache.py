@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 from airflow_config import check_cache, queues
 from airflow_config.check import check_dags
+from airflow_config.place import ROOT
+
+#: Files of a larger folder, and seconds of a processor that a second check of them may take.
+FILES, WARM = 50, 2.0
 
 MODEL = """\
 queues: {rest: {priority: 1, default: true, task_timeout: 2h}}
@@ -134,3 +139,27 @@ def test_pytest_for_authors_has_a_test_for_each_file(folder: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert "dags/wrong.py:3: DAG 'w', task 'add': queue: expected one of rest" in done.stdout
+
+
+def test_a_second_check_of_many_files_costs_little(folder: Path) -> None:
+    for number in range(FILES - 1):
+        text = DAG.replace('DAG("sums"', f'DAG("sums{number}"')
+        (folder / f"sums{number}.py").write_text(text)
+    model = folder.parent / "queues.yaml"
+    model.write_text(MODEL)
+    words = [sys.executable, "-m", "airlane", "check", "--dags", str(folder)]
+    costs = []
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [*words, "--queues", str(model)],
+            env={**os.environ, "PYTHONPATH": f"{folder.parent}{os.pathsep}{ROOT}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert (done.returncode, done.stderr) == (0, "")
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert parses(folder) == FILES, "each once"
+    assert costs[1] < WARM, costs

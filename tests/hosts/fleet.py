@@ -18,7 +18,7 @@ import psycopg
 import yaml
 
 from tests.hosts.controller import Controller
-from tests.hosts.inventory import CANDIDATES, CONTROL, copy_project, write_inventory
+from tests.hosts.inventory import CANDIDATES, CONTROL, copy_project, misname, write_inventory
 from tests.hosts.machines import Machines, await_true
 from tests.hosts.network import inside
 
@@ -35,6 +35,7 @@ class Fleet(Controller):
 
     def prepare(self) -> None:
         """Write the inventory, and commit the checkout as it is to a repository of its own."""
+        misname(self.machines)
         write_inventory(self.inventory, self.machines, self.queues, self.project)
         self._write_secrets()
         copy_project(self.project)

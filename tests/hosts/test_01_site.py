@@ -59,6 +59,20 @@ def test_every_host_runs_the_same_release(fleet: Fleet, signups: SignUps) -> Non
 
 
 @pytest.mark.short
+def test_a_host_is_called_as_in_the_inventory(fleet: Fleet, signups: SignUps) -> None:
+    assert fleet.machines.shell("h2", "uname -n && hostnamectl --static").split() == ["h2", "h2"]
+    # and looks it up by itself, as sudo does
+    assert "h2" in fleet.machines.shell("h2", "getent hosts h2")
+
+
+@pytest.mark.short
+def test_sign_ups_are_refused_before_the_memory_is_used_up(fleet: Fleet, signups: SignUps) -> None:
+    file = "/var/lib/airlane/redis-events/server.conf"
+    said = fleet.machines.shell(CONTROL, f"sudo sed -n 's/^maxmemory //p' {file}")
+    assert int(said) > 0
+
+
+@pytest.mark.short
 def test_secrets_are_where_they_are_needed_only(fleet: Fleet, signups: SignUps) -> None:
     machines = fleet.machines
     found = machines.shell("h2", "sudo ls /etc/airlane/secrets").split()

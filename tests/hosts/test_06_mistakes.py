@@ -9,10 +9,11 @@ import pytest
 
 from tests.hosts.controller import Played
 from tests.hosts.fleet import Fleet
+from tests.hosts.inventory import CONTROL
 from tests.hosts.signups import SignUps
 
 #: Seconds: at once.
-SOON = 300
+SOON = 90
 
 short = pytest.mark.short
 
@@ -103,6 +104,14 @@ def test_a_group_that_is_no_class(fleet: Fleet, signups: SignUps) -> None:
     finally:
         file.write_text(text)
     _expect_untouched(played, "found workers_bach")
+
+
+@short
+def test_a_rollback_to_what_no_host_has(fleet: Fleet, signups: SignUps) -> None:
+    played = fleet.play("rollback", code=None, version="nonsense")
+    _expect_untouched(played, "Expected release nonsense on", "upgrade.yml -e release_ref=COMMIT")
+    # it would be the target of the next one
+    assert fleet.machines.shell(CONTROL, "ls /opt/airlane/rollback 2>/dev/null || true") == ""
 
 
 @short

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -18,7 +20,7 @@ from airlane import autoscale_commands
 from airlane.autoscale_commands import alone, remembered, request
 from airlane.cli import app
 from tests.unit.scaling_loads import FLEET, NOW, hosts, of, stuck_load
-from workers.scaling import Load, Plan, plan
+from workers.scaling import ClassPlan, Load, Plan, plan
 from workers.scaling_demand import QueueLoad
 
 BUSY = Load(
@@ -161,6 +163,65 @@ def test_two_plans_never_run_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
         other.kill()
     with alone(tmp_path):
         pass  # the lock of one that was killed is free
+
+
+def said(monkeypatch: pytest.MonkeyPatch, made: ClassPlan, *options: str) -> str:
+    """Return what a dry run prints of a plan."""
+    found = Plan(classes=(made,), memory=plan(FLEET, Load(time=NOW)).memory)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name, value in {
+        "reach": lambda: SimpleNamespace(broker="", metadata_db="", fleet=FLEET),
+        "_folder": lambda: Path("/nowhere"),
+        "plan": lambda *_: found,
+    }.items():
+        monkeypatch.setattr(autoscale_commands, name, value)
+    monkeypatch.setattr(autoscale_commands.live_workers, "connect", lambda *_: nullcontext())
+    monkeypatch.setattr(autoscale_commands.fleet_load, "read", lambda *_: None)
+    result = CliRunner().invoke(app, ["autoscale", "--dry-run", *options])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+MADE = ClassPlan(
+    name="rest",
+    ready=3,
+    booting=1,
+    target=2,
+    slots=12.345,
+    reasons=("2.40/s [rising]", "w3 is not counted"),
+    remove=("rest@w3",),
+    draining=("rest@w4",),
+)
+
+
+def test_a_dry_run_says_who_would_leave_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = " ".join(said(monkeypatch, MADE).split())
+    assert "class ready coming slots hosts change because" in words
+    # what stands in brackets is no markup
+    assert "rest 3 1 12.3 2 -2 2.40/s [rising]; w3 is not counted; to drain: w3" in words
+
+
+def test_a_dry_run_says_that_nothing_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = replace(MADE, target=4, reasons=("enough",), remove=())
+    assert "rest 3 1 12.3 4 - enough" in " ".join(said(monkeypatch, made).split())
+
+
+def test_a_program_reads_the_plan_by_the_names_of_the_inventory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert json.loads(said(monkeypatch, MADE, "--json")) == [
+        {
+            "name": "rest",
+            "ready": 3,
+            "booting": 1,
+            "target": 2,
+            "slots": 12.345,
+            "reasons": ["2.40/s [rising]", "w3 is not counted"],
+            "remove": ["w3"],
+            "draining": ["w4"],
+            "change": -2,
+        }
+    ]
 
 
 @pytest.mark.parametrize("boot", ["0", "-3", "nan", "inf", "soon", "4000"])

@@ -17,7 +17,7 @@ queues:
     priority: 9
     task_timeout: 30s
     promise: {end_to_end: 4m, task: 1m, gap: 3s}
-    retries: {max_delay: 30s}
+    retries: {max_delay: 10s}
   rest: {priority: 1, default: true, task_timeout: 2h, retries: {count: 5, delay: 20s}}
 workers:
   urgent: {home: urgent, concurrency: 8, hosts: {min: 1, max: 3}}

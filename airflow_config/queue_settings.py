@@ -17,9 +17,6 @@ from airflow_config.queues import PARALLELISM_MARGIN, Fleet
 #: Bounds of the time (seconds) that a message may lie on the broker before it is sent again.
 QUEUED_TIMEOUT_MIN, QUEUED_TIMEOUT_MAX = 60, 600
 
-#: Last digits of a number that nobody writes by hand.
-NOT_BY_HAND = "009"
-
 #: How long all workers of a class may be away before waiting tasks fail.
 AWAY = timedelta(days=7)
 
@@ -63,10 +60,6 @@ def derive(fleet: Fleet) -> Mapping[Key, QueueSetting]:
         ("core", "parallelism", parallelism, control, ("scheduler",), most,
          f"the slots of all pools for the largest fleet, and {PARALLELISM_MARGIN} for messages in "
          "doubt, so that pools are the only limit of what is on the broker"),
-        # A limit here would stop a run with 1,000 mapped tasks from using what is free. Three
-        # digits more than any run can use: no author's number is taken for nothing said.
-        ("core", "max_active_tasks_per_dag", f"{parallelism}{NOT_BY_HAND}", everyone, _OF_DAGS,
-         most, "more than any run can use: a pool bounds that already, and policies do"),
         ("core", "default_task_retry_delay", str(int(default.retries.delay.total_seconds())),
          everyone, _OF_DAGS, ((*entry, "retries", "delay"),),
          f"seconds, of {default.name}, the default queue; for what policies leave alone"),

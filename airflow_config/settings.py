@@ -36,6 +36,9 @@ HEARTBEAT_TIMEOUT, HEARTBEAT_CHECK = 24, 4
 #: which authors write; nor above it, because a mapped task's `retries=0` is left out when its DAG
 #: is serialized and becomes the default (`_is_excluded` of serialized_objects.py, 3.3.2).
 UNSAID_ACTIVE_RUNS, UNSAID_RETRIES = 197, -1
+#: The same, and no limit: one of its own would stop a run with 1,000 mapped tasks from using what
+#: is free, and pools bound that already.
+UNSAID_ACTIVE_TASKS = 1_000_009
 
 #: A login that cannot exist: the folder of its socket lies below a device. Airflow's modules
 #: build an engine when they are imported, so a worker needs an address that can be read.
@@ -109,6 +112,7 @@ def _common(place: Place) -> Settings:
             # The policies set it on every task anyway; `downstream` lets a large DAG outgrow.
             "default_task_weight_rule": "absolute",
             "max_active_runs_per_dag": str(UNSAID_ACTIVE_RUNS),
+            "max_active_tasks_per_dag": str(UNSAID_ACTIVE_TASKS),
             "default_task_retries": str(UNSAID_RETRIES),
         },
         "api": {"base_url": place.api_url},

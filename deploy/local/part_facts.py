@@ -109,10 +109,10 @@ def _model(fleet: Fleet, name: str) -> dict[str, dict[str, Any]]:
         | {"urgent": queue.promise is not None, "max_active_runs": queue.active_runs}
         for queue in fleet.queues.values()
     }
-    if name != "scheduler":
-        return {"queues": queues}
-    for queue in queues.values():
-        del queue["max_active_runs"]
+    if name == "scheduler":
+        for queue in queues.values():
+            del queue["max_active_runs"]
+    # the slots of the largest fleet: pools, and the policies' bound of a DAG's active tasks
     largest = fleet.largest()
     workers = {
         other: {

@@ -72,7 +72,6 @@ def test_only_what_differs_restarts(made: Instance, programs: Programs, file: Pa
     assert [pool.name for pool in found.pools] == ["control"]
     assert {setting.name for setting in found.settings} == {
         "[core] parallelism",
-        "[core] max_active_tasks_per_dag",
     }
     assert application.apply(made, programs.report) is True
     assert "pools made" in programs.reports

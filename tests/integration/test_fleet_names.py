@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from airflow_config.place import ROOT
+from tests.local_ansible import DEPLOY, run_playbook
 from tests.needs import ansible_commands
 
-DEPLOY = ROOT / "deploy" / "ansible"
 PLAYBOOKS = DEPLOY / "playbooks"
 MODEL = {"classes": {"batch": {"hosts": {"min": 1, "max": 9}}}}
 MEMBERS = {
@@ -43,23 +41,10 @@ class Controller:
         inventory, file = self._folder / "hosts.yml", self._folder / "play.yml"
         inventory.write_text(yaml.safe_dump(self.groups))
         file.write_text(yaml.safe_dump(plays, sort_keys=False))
-        done = subprocess.run(
-            [
-                *(str(self._ansible / "ansible-playbook"), "--check", "-i", str(inventory)),
-                *(str(file), "-e", json.dumps(variables)),
-            ],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self._folder),
-                "LC_ALL": "C.UTF-8",
-                "ANSIBLE_CONFIG": str(DEPLOY / "ansible.cfg"),
-                "ANSIBLE_PYTHON_INTERPRETER": str(self._ansible / "python"),
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        done = run_playbook(
+            self._ansible,
+            self._folder,
+            *("--check", "-i", str(inventory), str(file), "-e", json.dumps(variables)),
         )
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from airflow_config.place import ROOT
 from airflow_config.sizes import parse_size
 from deploy.fleet.site import Site
+from tests.local_ansible import DEPLOY, run_playbook
 from tests.needs import ansible_commands
 
-DEPLOY = ROOT / "deploy" / "ansible"
 #: Of a host with 4 GiB, as its kernel tells it.
 MEMORY_MB = 3910
 #: Variables that an operator may set.
@@ -73,22 +70,10 @@ class Inventory:
         (more / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {host: {}}}}))
         values = {"airlane_secrets": {}} | settings
         (more / "group_vars" / "all.yml").write_text(yaml.safe_dump(values))
-        done = subprocess.run(
-            [
-                *(str(self._ansible / "ansible-playbook"), "-i", str(inventory), "-i", str(more)),
-                *(str(file), "-e", "ansible_become=false"),
-            ],
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self._folder),
-                "LC_ALL": "C.UTF-8",
-                "ANSIBLE_CONFIG": str(DEPLOY / "ansible.cfg"),
-                "ANSIBLE_PYTHON_INTERPRETER": str(self._ansible / "python"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        done = run_playbook(
+            self._ansible,
+            self._folder,
+            *("-i", str(inventory), "-i", str(more), str(file), "-e", "ansible_become=false"),
         )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
         return dict(json.loads(answer.read_text()))

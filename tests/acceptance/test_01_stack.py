@@ -18,6 +18,7 @@ from airflow_config.place import ROOT
 from deploy.local.site import PORT_NAMES
 from deploy.local.supervisor import Supervisor
 from tests.acceptance.stack import Stack, is_recent_utc
+from tests.servers import wait_until
 
 PARTS = [
     *("postgres", "broker", "events", "api-server", "batch-api", "scheduler"),
@@ -203,6 +204,38 @@ def test_check_finds_nothing_in_our_own_dags_and_something_in_a_bad_one(
     assert len(problems) == 1
     assert "bad.py" in json.dumps(problems)
     assert "greedy" in json.dumps(problems)
+
+
+def test_a_dag_that_the_policies_refuse_is_an_import_error_until_its_file_is_gone(
+    stack: Stack,
+) -> None:
+    file = stack.dags / "misspelt_queue.py"
+
+    with stack.airflow() as client:
+
+        def told() -> list[str]:
+            answer = client.get("/api/v2/importErrors", params={"limit": 100}).raise_for_status()
+            errors = answer.json()["import_errors"]
+            return [e["stack_trace"] for e in errors if e["filename"].endswith(file.name)]
+
+        assert told() == []
+        file.write_text(
+            "from airflow.sdk import DAG\n"
+            "from airflow.providers.standard.operators.empty import EmptyOperator\n"
+            "with DAG('misspelt', schedule=None):\n"
+            "    EmptyOperator(task_id='greets', queue='onbording')\n"
+        )
+        try:
+            wait_until(lambda: bool(told()), "the import error", 180)
+            (said,) = told()
+        finally:
+            file.unlink()
+        where = "misspelt_queue.py:4: DAG 'misspelt', task 'greets': queue: expected one of "
+        assert where in said
+        assert "found 'onbording'; did you mean 'onboarding'?" in said
+        wait_until(lambda: not told(), "the import error to be gone with the file", 300)
+        gone = client.get("/api/v2/dags/misspelt")
+        assert gone.status_code == httpx.codes.NOT_FOUND, "it was never taken in"
 
 
 def test_logs_show_a_parts_end(stack: Stack) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
@@ -20,6 +20,9 @@ FLOOD = 240
 SIGN_UPS = 30
 #: Batch tasks that are scheduled before the first sign-up and wait until the last is decided.
 OVERTAKEN = 100
+#: Over which `airlane queues` takes the means of its rates.
+RATE_MINUTES = 5
+WINDOW = timedelta(minutes=RATE_MINUTES)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Scene:
     decisions: dict[str, dict[str, Any]]
     urgent: list[dict[str, Any]]
     batch: list[dict[str, Any]]
+    #: What `airlane queues` showed while the flood waited, and when all had ended, by queue.
+    waiting: dict[str, dict[str, Any]]
+    ended: dict[str, dict[str, Any]]
+    #: When the second of these looks was over: what it saw was before.
+    looked: datetime
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +53,7 @@ def scene(session_stack: Stack) -> Scene:
 
     wait_until(waits, "the flood to wait", 120)
     began = stack.metadata("SELECT now() AS now")[0]["now"]
+    waiting = _queues(stack)
     people = [entity for entity in range(1, 1001) if held_out(entity)][:SIGN_UPS]
     event_ids = stack.sign_up(*people)
     decisions = stack.decided(event_ids)
@@ -52,7 +61,14 @@ def scene(session_stack: Stack) -> Scene:
     for run in runs:
         stack.await_run("onboarding", run, 60)
     stack.await_run("rescore_portfolio", flood, 480)
-    return Scene(flood, began, event_ids, decisions, stack.tasks(*runs), stack.tasks(flood))
+    ended = _queues(stack)
+    looked = stack.metadata("SELECT now() AS now")[0]["now"]
+    urgent, batch = stack.tasks(*runs), stack.tasks(flood)
+    return Scene(flood, began, event_ids, decisions, urgent, batch, waiting, ended, looked)
+
+
+def _queues(stack: Stack) -> dict[str, dict[str, Any]]:
+    return {queue["name"]: queue for queue in stack.json("queues")}
 
 
 pytestmark = pytest.mark.timeout(1200)
@@ -146,3 +162,31 @@ def test_flower_shows_tasks_and_no_token(stack: Stack, scene: Scene) -> None:
     assert len(said) > FLOOD
     assert any("rescore_portfolio.rescore" in args for args in said), said[:3]
     assert any(f"signup-{scene.event_ids[0]}" in args for args in said)
+
+
+def test_queues_tell_what_waits_while_the_flood_does(scene: Scene) -> None:
+    found = scene.waiting["batch"]
+    assert found["scheduled"] >= OVERTAKEN
+    assert found["slots_used"] <= found["slots_total"]
+    assert 0 < found["oldest_s"] < 600
+    assert found["arrivals_per_minute"] * RATE_MINUTES >= FLOOD * 0.9
+    assert scene.ended["batch"]["oldest_s"] is None
+
+
+def test_queues_tell_what_was_done_and_kept(scene: Scene) -> None:
+    """On a real stack, where workers and scheduler write the columns that are read for it."""
+    found = scene.ended["onboarding"]
+    ran = [task for task in scene.urgent if task["state"] == "success"]
+    assert found["kept"]["end_to_end"]["count"] >= SIGN_UPS
+    assert found["kept"]["task"]["count"] >= len(ran)
+    # a gap is before each but a run's first task
+    assert found["kept"]["gap"]["count"] >= len(ran) - SIGN_UPS
+    for promise, kept in found["kept"].items():
+        assert kept["count"] >= kept["kept"] >= 0, promise
+        assert kept["share"] == pytest.approx(kept["kept"] / kept["count"], abs=1e-4), promise
+    for name, tasks in (("onboarding", ran), ("batch", scene.batch)):
+        # these were in the window at the look, which was over by then
+        lately = [t for t in tasks if t["end_date"] > scene.looked - WINDOW]
+        ended = scene.ended[name]["completions_per_minute"] * RATE_MINUTES
+        assert ended >= len(lately) - 0.05, name
+    assert [t for t in scene.batch if t["end_date"] > scene.looked - WINDOW], "the flood's end"

@@ -15,6 +15,9 @@ from intake.events import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, SignupEvent
 from tests.acceptance.stack import Stack
 from tests.servers import wait_until
 
+#: How often one event is sent: a producer that tries again and again.
+SAME = 1_000
+
 
 def _letters(stack: Stack) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = stack.json("dead", "list")
@@ -49,6 +52,25 @@ def test_the_same_event_again_decides_once(decider: Stack) -> None:
     assert len(_letters(decider)) == before
     # nothing of the run was done twice either
     assert {task["try_number"] for task in decider.tasks(run)} <= {0, 1}
+
+
+def test_the_same_event_a_thousand_times_decides_once(decider: Stack) -> None:
+    event = uuid4().hex
+    before = [letter["id"] for letter in _letters(decider)]
+    entry: Any = producer.fields("18", event_id=event, payload={"channel": "web"})
+    with decider.events("producer") as client, client.pipeline(transaction=False) as pipeline:
+        for _ in range(SAME):
+            pipeline.xadd(keys.SIGNUPS, entry)
+        assert len(set(pipeline.execute())) == SAME, "entries of the stream"
+    decider.await_intake()
+    first = decider.decided([event])
+    decider.await_run("onboarding", f"signup-{event}", 120)
+    # whoever comes behind is decided, and by then a second decision would have been made
+    marker = decider.sign_up(19)
+    decider.decided(marker)
+    decider.expect_once([event, *marker])
+    assert decider.decided([event]) == first
+    assert [letter["id"] for letter in _letters(decider)] == before
 
 
 def test_a_new_event_of_the_same_applicant_is_a_new_decision(decider: Stack) -> None:

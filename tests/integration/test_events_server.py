@@ -113,8 +113,11 @@ def test_decisions_are_followed_as_they_come(client: redis.Redis) -> None:
 
 def test_the_commands_in_the_documentation_work(users: Callable[[str], str]) -> None:
     text = (ROOT / "docs" / "producer.md").read_text()
-    commands = re.findall(r"```console\n(.+?)\n```", text, re.DOTALL)
-    assert len(commands) == 2
+    blocks = re.findall(r"```console\n(.+?)\n```", text, re.DOTALL)
+    commands = re.findall(
+        r'^\$ redis-cli -u "\$AIRLANE_PRODUCER_URL" (.+)$', "\n".join(blocks), re.MULTILINE
+    )
+    assert len(commands) == len(blocks) == 2
     with redis.Redis.from_url(users("producer"), protocol=2) as client:
         words = shlex.split(commands[0])
         entry: Any = client.execute_command(*words)

@@ -78,9 +78,17 @@ def machines() -> Iterator[Machines]:
 def session_fleet(
     machines: Machines, ansible: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
-    """The fleet in whatever state the test before has left it; bare hosts at first."""
-    fleet = Fleet(machines, tmp_path_factory.mktemp("fleet"), ansible)
-    fleet.prepare()
+    """The fleet in whatever state the test before has left it; bare hosts at first.
+
+    AIRLANE_FLEET names the folder of one that another session has left on hosts which it kept
+    (AIRLANE_KEEP_HOSTS): to look at one test again without making a fleet anew.
+    """
+    left = os.environ.get("AIRLANE_FLEET")
+    fleet = Fleet(machines, Path(left or tmp_path_factory.mktemp("fleet")), ansible)
+    if left:
+        fleet.take_over()
+    else:
+        fleet.prepare()
     yield fleet
     for said, seconds in fleet.times:
         print(f"{seconds:7.1f} s  {said}")  # noqa: T201 - the note quotes it

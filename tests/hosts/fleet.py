@@ -42,6 +42,18 @@ class Fleet(Controller):
         self.git("init", "-q", "-b", "main")
         self.commit("The checkout")
 
+    def take_over(self) -> None:
+        """Go on with the fleet that another session has made from this folder."""
+        self._plays = len(list(self.folder.glob("[0-9]*.log")))
+        self.secrets = yaml.safe_load(self.run(["ansible-vault", "view", str(self._vault)]))[
+            "airlane_secrets"
+        ]
+        self.is_made = True
+
+    @property
+    def _vault(self) -> Path:
+        return self.inventory / "group_vars" / "all" / "vault.yml"
+
     def _write_secrets(self) -> None:
         plain = self.folder / "secrets.yml"
         self.run([sys.executable, "-m", "airlane", "secrets", "init", str(plain)])
@@ -54,11 +66,10 @@ class Fleet(Controller):
         """Change secrets in the vault (None: take one out), and encrypt it."""
         self.secrets |= {name: value for name, value in values.items() if value}
         kept = {k: v for k, v in self.secrets.items() if not (k in values and values[k] is None)}
-        vault = self.inventory / "group_vars" / "all" / "vault.yml"
-        vault.touch(mode=0o600)
-        vault.write_text(yaml.safe_dump({"airlane_secrets": kept}))
+        self._vault.touch(mode=0o600)
+        self._vault.write_text(yaml.safe_dump({"airlane_secrets": kept}))
         # the password's file is in the environment
-        self.run(["ansible-vault", "encrypt", str(vault)])
+        self.run(["ansible-vault", "encrypt", str(self._vault)])
 
     def airlane(self, *words: str, check: bool = True) -> str:
         """Run `airlane` on the control host, as the control plane's user."""

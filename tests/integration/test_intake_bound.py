@@ -69,6 +69,17 @@ def _of(address: str, login: str) -> str:
     return address.replace("operator", login)
 
 
+def _take_in(address: str, airflow: AirflowDouble) -> None:
+    """Have a new life of the listener take in all that there is."""
+
+    async def live() -> None:
+        async with listening(_of(address, "intake"), airflow):
+            await eventually(lambda: is_taken_in(events), "all to be taken in", 120)
+
+    with redis.Redis.from_url(address) as events:
+        asyncio.run(live())
+
+
 def _fill(address: str) -> list[str]:
     """Send sign-ups until there is no room; return the ids of those that were taken."""
     sent = []
@@ -86,22 +97,18 @@ def _fill(address: str) -> list[str]:
 def test_what_was_taken_goes_on_and_makes_room(
     bounded: str, airflow: AirflowDouble, app_db: AppDatabase, worker_engine: Engine
 ) -> None:
-    async def take_in() -> None:
-        async with listening(_of(bounded, "intake"), airflow):
-            await eventually(lambda: is_taken_in(events), "all to be taken in", 120)
-
     with (
         redis.Redis.from_url(bounded) as events,
         redis.Redis.from_url(_of(bounded, "producer")) as producer_client,
     ):
         # the group is there, as on a stack that is up
         first = producer.signup(producer_client, 1)
-        asyncio.run(take_in())
+        _take_in(bounded, airflow)
         sent = [first, *_fill(bounded)]
         assert len(sent) > 500
         assert is_nearly_full(events)
         # a new life of the listener, on a server that takes nothing more
-        asyncio.run(take_in())
+        _take_in(bounded, airflow)
         assert airflow.events() == sorted(sent)
         assert len(list(letters(events))) == _BAD
         with pytest.raises(OutOfMemoryError):
@@ -116,7 +123,7 @@ def test_what_was_taken_goes_on_and_makes_room(
         )
         assert not events.xlen(keys.SIGNUPS), "all are done with, and leave before their age"
         late = producer.signup(producer_client, 1, payload="x" * 4_000)
-        asyncio.run(take_in())
+        _take_in(bounded, airflow)
         assert f"signup-{late}" in airflow.runs
 
 
@@ -142,10 +149,6 @@ def test_signup_says_how_many_were_taken_before_the_server_was_full(
 def test_a_dead_letter_that_has_no_room_stays_and_can_be_sent_later(
     bounded: str, airlane: Airlane, airflow: AirflowDouble
 ) -> None:
-    async def take_in() -> None:
-        async with listening(_of(bounded, "intake"), airflow):
-            await eventually(lambda: is_taken_in(events), "all to be taken in", 120)
-
     with (
         redis.Redis.from_url(bounded) as events,
         redis.Redis.from_url(_of(bounded, "relay")) as relay,
@@ -153,9 +156,9 @@ def test_a_dead_letter_that_has_no_room_stays_and_can_be_sent_later(
     ):
         # the group is there, as on a stack that is up
         producer.signup(producer_client, 1)
-        asyncio.run(take_in())
+        _take_in(bounded, airflow)
         _fill(bounded)
-        asyncio.run(take_in())
+        _take_in(bounded, airflow)
         before, waiting = list(letters(events)), events.xlen(keys.SIGNUPS)
         assert len(before) == _BAD
         ended = airlane("dead", "replay", "--all")

@@ -118,6 +118,11 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(inner)
 
 
+def reads(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a statement's plan that read task instances."""
+    return [n for n in nodes(found["Plan"]) if n.get("Relation Name") == "task_instance"]
+
+
 def statements(connection: psycopg.Connection) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return every statement on `task_instance`, with its values."""
     version = connection.execute("SELECT id FROM dag_version WHERE dag_id = 'onboarding'")
@@ -145,7 +150,7 @@ def test_a_look_reads_what_is_active_or_was_lately_by_an_index(
 ) -> None:
     query, values = statements(crowd)[name]
     found = plan(crowd, query, values)
-    read = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "task_instance"]
+    read = reads(found)
     assert read, found
     assert {node["Node Type"] for node in read} <= {
         "Index Scan",
@@ -175,7 +180,7 @@ def test_a_look_reads_a_backlog_once_and_sorts_nothing_of_it(
     """What waits has to be counted, so a look costs what the backlog is; but no more than that."""
     query, values = statements(backlog)[name]
     found = plan(backlog, query, values)
-    read = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "task_instance"]
+    read = reads(found)
     counts = name in {"_NOW", "_FLOW"}
     rows = sum(node["Actual Rows"] * node["Actual Loops"] for node in read)
     assert rows <= (TASKS if counts else 0) + 500

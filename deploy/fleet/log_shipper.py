@@ -36,15 +36,17 @@ from workers.finished_logs import name_in_outbox
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks into the outbox; between looks for logs that nobody handed over.
-LOOK, SWEEP = 1.0, 600.0
+#: Seconds between looks into the outbox, each a connection where tasks end all the time: at one
+#: second, twenty hosts at work would have a keeper make and end twenty each second. Until then the
+#: worker's own log server shows the log. Between looks for logs that nobody handed over.
+LOOK, SWEEP = 5.0, 600.0
 #: Seconds that one rsync may take, and to wait for its keeper's answer.
 TIMEOUT, CONNECT = 600, 10
 #: The workers' user links logs into the folders that this one makes, and is in no group of it.
 #: Nobody else comes so far: the outbox is open to these two only.
 UMASK = 0
 #: Seconds to wait after a failure, at first and at most.
-_WAIT, _LONGEST = 2.0, 60.0
+_WAIT, _LONGEST = 10.0, 60.0
 
 
 class Shipping(BaseModel):

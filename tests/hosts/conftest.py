@@ -67,7 +67,7 @@ def machines() -> Iterator[Machines]:
     state = Path(os.environ.get("TESTHOSTS_STATE") or Path(__file__).parent / "testhosts" / "state")
     machines = Machines(state)
     try:
-        machines.up(1 + len(CANDIDATES))
+        machines.up(1 + len(CANDIDATES), keep="AIRLANE_FLEET" in os.environ)
         yield machines
     finally:
         if not os.environ.get("AIRLANE_KEEP_HOSTS"):
@@ -83,11 +83,11 @@ def session_fleet(
     AIRLANE_FLEET names the folder of one that another session has left on hosts which it kept
     (AIRLANE_KEEP_HOSTS): to look at one test again without making a fleet anew.
     """
-    left = os.environ.get("AIRLANE_FLEET")
-    fleet = Fleet(machines, Path(left or tmp_path_factory.mktemp("fleet")), ansible)
-    if left:
+    if "AIRLANE_FLEET" in os.environ:
+        fleet = Fleet(machines, Path(os.environ["AIRLANE_FLEET"]), ansible)
         fleet.take_over()
     else:
+        fleet = Fleet(machines, tmp_path_factory.mktemp("fleet"), ansible)
         fleet.prepare()
     yield fleet
     for said, seconds in fleet.times:

@@ -64,8 +64,16 @@ class Machines:
             )
         return done
 
-    def up(self, count: int) -> None:
-        """Boot this many hosts, afresh; those that an earlier run has left are ended."""
+    def up(self, count: int, *, keep: bool = False) -> None:
+        """Boot this many hosts, afresh; those that an earlier run has left are ended.
+
+        Parameters
+        ----------
+        count
+            How many.
+        keep
+            Go on with those that an earlier run has left instead.
+        """
         self._lock = _LOCK.open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +82,8 @@ class Machines:
                 f"expected no other tests on hosts named {PREFIX}1, {PREFIX}2, ... of this machine,"
                 f" found {_LOCK} locked. Fix: wait for them"
             )
-        self.down()
+        if not keep:
+            self.down()
         self.run("up", str(count), deadline=_UP_DEADLINE)
 
     def down(self) -> None:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,11 @@ def main(words: Sequence[str] | None = None) -> int:
         for line in tune(TUNING[: chosen.days], chosen.jobs):
             _say(line)
         return 0
+    if find_spec("matplotlib") is None:
+        parser.error(
+            "expected matplotlib for the charts, found none; a simulation takes minutes. Fix: make "
+            "bench ARGS=--list, which installs it, then again"
+        )
     days = JUDGING[: max(1, chosen.days)]
     content = judge(days, chosen.jobs)
     chosen.out.mkdir(parents=True, exist_ok=True)

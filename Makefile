@@ -42,10 +42,10 @@ test-chaos: $(VENV)/.dev ## Take parts of a stack away while sign-ups flow, and 
 
 ansible: $(ANSIBLE_VENV)/.installed ## Install Ansible into .venv-ansible, to run the playbooks from here
 
-test-hosts: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run the short suite on real hosts made for it (root, Debian; 17 minutes)
+test-hosts: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run the short suite on real hosts made for it (root, Debian; some 20 minutes)
 	AIRLANE_ANSIBLE=$(ANSIBLE_VENV)/bin $(PYTEST) tests/hosts -m short -s $(ARGS)
 
-test-hosts-all: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run every test on real hosts (root, Debian; over an hour)
+test-hosts-all: $(VENV)/.dev $(ANSIBLE_VENV)/.installed ## Run every test on real hosts (root, Debian; 3 to 5 hours)
 	AIRLANE_ANSIBLE=$(ANSIBLE_VENV)/bin $(PYTEST) tests/hosts -s $(ARGS)
 
 bench: $(VENV)/.bench ## Measure airlane and stock Airflow in turn; ARGS="--quick", ARGS=--list

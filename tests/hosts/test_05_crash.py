@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import httpx
+
 from tests.hosts.fleet import Fleet
 from tests.hosts.inventory import CONTROL
 from tests.hosts.machines import await_true
+from tests.hosts.network import inside
 from tests.hosts.signups import SignUps
 
 #: Seconds for a loss to be noticed and its tasks to run again: 24 without a heartbeat, 4 between
@@ -111,6 +114,33 @@ def test_parts_that_hang_or_die_are_restarted(usual: Fleet, signups: SignUps) ->
         )
         usual.times.append((f"{unit} after SIG{signal}: up again", spent))
     usual.airlane("canary", "batch@h2")
+
+
+def test_running_tasks_outlive_an_api_server(usual: Fleet, signups: SignUps) -> None:
+    """Nginx gives the calls of tasks to the other one, for as long as it takes."""
+    run = usual.trigger("fleet_sleepers", count=6, seconds=90)
+    await_true(lambda: usual.sleeping(run, "h2") == 6, "six tasks on h2", 120)
+    for unit, port in (("airlane-batch-api", 8444), ("airlane-api-server", 443)):
+        usual.machines.shell(CONTROL, f"sudo systemctl stop {unit}")
+        try:
+            since = usual.now()
+            await_true(lambda since=since: _heartbeats(usual, run, since) == 6, "heartbeats", 60)
+            url = f"https://{usual.machines.address(CONTROL)}:{port}/execution/health"
+            with inside("h2"):
+                answer = httpx.get(url, verify=str(usual.ca_file()), trust_env=False)
+            assert answer.status_code == httpx.codes.OK, answer.text
+        finally:
+            usual.machines.shell(CONTROL, f"sudo systemctl start {unit}")
+    usual.await_run(run)
+    assert {task["try_number"] for task in usual.tasks(run)} == {1}
+
+
+def _heartbeats(fleet: Fleet, run_id: str, since: str) -> int:
+    """Return how many running tasks of a run have given a sign of life since a moment."""
+    rows = fleet.rows(
+        "airflow", "SELECT run_id, last_heartbeat_at FROM task_instance WHERE state = 'running'"
+    )
+    return sum(row["run_id"] == run_id and str(row["last_heartbeat_at"]) > since for row in rows)
 
 
 def _restarts(fleet: Fleet, host: str, unit: str) -> int:

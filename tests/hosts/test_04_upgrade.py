@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 
+import httpx
 import pytest
 import redis
 
@@ -126,6 +128,26 @@ def test_new_passwords_reach_a_fleet_at_work(usual: Fleet, signups: SignUps) -> 
     assert usual.login_fails("app", "airlane_worker", old)
     with inside("h2"), redis.Redis.from_url(broker) as client, pytest.raises(redis.RedisError):
         client.ping()
+    for node in usual.workers():
+        usual.airlane("canary", node)
+
+
+def test_new_signing_keys_reach_a_fleet_in_a_short_halt(usual: Fleet, signups: SignUps) -> None:
+    since = usual.now()
+    with usual.airflow() as client:
+        token = {"Authorization": client.headers["Authorization"]}
+    usual.change_secrets(
+        jwt_secret=secrets.token_urlsafe(48), api_secret_key=secrets.token_urlsafe(24)
+    )
+    refused = usual.play("rotate-secrets", code=2)
+    refused.expect_said("Nothing was changed", "-e rotate_keys=true")
+    with load(usual, count=6, seconds=20):
+        usual.play("rotate-secrets", rotate_keys=True)
+    assert usual.interrupted(since) == []
+    with usual.airflow() as client:
+        assert client.get("/api/v2/dags").status_code == httpx.codes.OK
+        answer = client.get("/api/v2/dags", headers=token)
+        assert answer.status_code == httpx.codes.UNAUTHORIZED, "a token of the former key"
     for node in usual.workers():
         usual.airlane("canary", node)
 

@@ -10,12 +10,12 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-import redis
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from airflow_config import queues
+from airlane import redis_client
 from airlane.airflow_client import AirflowClient
 from airlane.output import console, decision_line, seconds
 from airlane.queue_history import decision_queue
@@ -139,7 +139,7 @@ def _sign_up_and_watch(instance: Instance, client: AirflowClient) -> list[float]
     at_start = _waiting_batch(client)
     console.print(f"{at_start} batch tasks wait. {SIGN_UPS} held-out applicants sign up:")
     rows: dict[str, dict[str, Any]] = {}
-    with redis.Redis.from_url(instance.events_url("operator")) as events:
+    with redis_client.connect(instance.events_url("operator")) as events:
         after = producer.tail(events)
         arrived: SimpleQueue[dict[str, Any]] = SimpleQueue()
         Thread(target=_collect, args=(instance, after, arrived), daemon=True).start()
@@ -173,7 +173,7 @@ def _sign_up_and_watch(instance: Instance, client: AirflowClient) -> list[float]
 
 
 def _collect(instance: Instance, after: str, arrived: SimpleQueue[dict[str, Any]]) -> None:
-    with redis.Redis.from_url(instance.events_url("operator")) as events:
+    with redis_client.connect(instance.events_url("operator")) as events:
         for decision in producer.follow(events, after, _DECIDE_DEADLINE):
             arrived.put(decision)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import redis
 import typer
 
+from airlane import redis_client
 from airlane.options import JsonFlag
 from airlane.output import console, decision_line, errors, print_json
 from airlane.reach import reach
@@ -35,12 +34,6 @@ def register(app: typer.Typer) -> None:
     app.command()(signup)
     app.command()(decisions)
     app.add_typer(dead, name="dead")
-
-
-@contextmanager
-def _events(address: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(address) as client:
-        yield client
 
 
 def _check(entity_ids: list[str], payload: object) -> None:
@@ -93,7 +86,7 @@ def signup(
         shown = (payload or "")[:80]
         raise typer.BadParameter(f"expected JSON, found {shown!r}: {error}") from None
     _check(entity_ids, content)
-    with _events(reach().events) as client:
+    with redis_client.connect(reach().events) as client:
         after = producer.tail(client)
         sent = _send(client, entity_ids, content)
         missing = set(sent) if wait else set()
@@ -124,17 +117,20 @@ def decisions(
     """Show all decisions, oldest first."""
     reached = reach()
     engine = database.engine(reached.app_db)
-    with _events(reached.events) as client:
+    if not follow:
+        for decision in ledger.decisions(engine):
+            _print(decision.to_json(), json)
+        return
+    with redis_client.connect(reached.events) as client:
         # first, so that nothing falls between the ledger and the stream
         after = producer.tail(client)
         shown = set()
         for decision in ledger.decisions(engine):
             shown.add(decision.event_id)
             _print(decision.to_json(), json)
-        if follow:
-            for found in producer.follow(client, after):
-                if found["event_id"] not in shown:
-                    _print(found, json)
+        for found in producer.follow(client, after):
+            if found["event_id"] not in shown:
+                _print(found, json)
 
 
 def _print(decision: dict[str, Any], json: bool) -> None:
@@ -148,7 +144,7 @@ def _print(decision: dict[str, Any], json: bool) -> None:
 @dead.command(name="list")
 def list_dead(json: JsonFlag = False) -> None:
     """List dead letters, oldest first."""
-    with _events(reach().events) as client:
+    with redis_client.connect(reach().events) as client:
         letters = list(dead_letters.letters(client))
     if json:
         print_json([letter.to_json() for letter in letters])
@@ -169,7 +165,7 @@ def show(
     json: JsonFlag = False,
 ) -> None:
     """Show one dead letter with its whole event."""
-    with _events(reach().events) as client:
+    with redis_client.connect(reach().events) as client:
         letter = _letter(client, letter_id)
     if json:
         print_json(letter.to_json())
@@ -193,7 +189,7 @@ def replay(
     """
     if bool(letter_ids) == everything:
         raise typer.BadParameter("expected ids of dead letters, or --all")
-    with _events(reach().events) as client:
+    with redis_client.connect(reach().events) as client:
         ids = letter_ids or [letter.id for letter in dead_letters.letters(client)]
         kept = 0
         for done, letter_id in enumerate(ids):
@@ -209,7 +205,8 @@ def replay(
             if json:
                 print_json({"id": letter_id, "event_id": event_id})
             else:
-                console.print(printable(f"{letter_id} sent again as {event_id}"), markup=False)
+                text = printable(f"{letter_id} sent again as {event_id}")
+                console.print(text, markup=False, soft_wrap=True)
     if kept:
         raise typer.Exit(1)
 

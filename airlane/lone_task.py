@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,13 @@ class LoneTask:
         """
         end = time.monotonic() + timeout
         self._start(conf, end)
-        state = self._await_end(end)
+        try:
+            state = self._await_end(end)
+        except BaseException:
+            # nobody waits for it any more; that the server is away is said already
+            with suppress(StackError):
+                self._give_up()
+            raise
         if state == "success":
             value = self._task("xcomEntries", "return_value")["value"]
             found: dict[str, Any] = json.loads(value) if isinstance(value, str) else value
@@ -103,9 +109,12 @@ class LoneTask:
         lines = [text for line in content for text in log_texts(line)]
         return [f"a task that failed ({self.run_id}); the end of its log:", *lines[-_LOG_LINES:]]
 
+    def _give_up(self) -> None:
+        self.airflow.call("PATCH", f"{self._runs}/{self.run_id}", json={"state": "failed"})
+
     def _unanswered(self, timeout: float) -> str:
         state = self._task()["state"]
-        self.airflow.call("PATCH", f"{self._runs}/{self.run_id}", json={"state": "failed"})
+        self._give_up()
         hint = {
             "queued": "no worker took it. Is its unit active, and is it the name that `airlane "
             "workers` shows?",

@@ -1,4 +1,4 @@
-"""A Redis command from the shell and its answer, printed as redis-cli prints it."""
+"""Clients of Redis for commands; one from the shell, its answer printed as redis-cli prints it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from collections.abc import Iterator
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from intake.escaping import printable
 
+#: Seconds for an answer, more than a command ever asks to block for.
+_ANSWER = 10
+
+
+def connect(url: str) -> redis.Redis:
+    """Return a client that fails when the server does not answer within 10 s."""
+    return redis.Redis.from_url(url, socket_timeout=_ANSWER, retry=Retry(NoBackoff(), 0))
+
 
 def run(url: str, words: list[str]) -> bool:
-    """Send one command, print its answer; return False when the server refused it."""
+    """Send one command, print its answer; return False when the server refused it.
+
+    It waits for an answer as long as it takes: the command may block.
+    """
     with redis.Redis.from_url(url, protocol=2) as client:
         # the raw answer, not what redis-py makes of it
         client.response_callbacks.clear()

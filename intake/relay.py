@@ -87,7 +87,9 @@ class Relay:
                 self._work()
             except (SQLAlchemyError, psycopg.Error, RedisError, OSError) as error:
                 self._failures += 1
-                logger.warning("%s: %s", type(error).__name__, str(error).strip())
+                # a database's error goes on with statements and their parameters
+                first = str(error).strip().partition("\n")[0]
+                logger.warning("%s: %s", type(error).__name__, first)
                 # Who waits for a server does not hang: a restart would not bring it back.
                 systemd.service().progress()
                 self._stop.wait(delay(self._failures))

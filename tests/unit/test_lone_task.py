@@ -1,4 +1,4 @@
-"""What is told of a task that failed."""
+"""The run of one task: what is told of its failure, and its end when nobody waits any more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from airlane.lone_task import log_texts
+from airlane.lone_task import LoneTask, log_texts
+from deploy.local.stack import StackError
 
 #: As Airflow's API returns the line of a task that failed, shortened.
 FAILED = {
@@ -38,3 +39,25 @@ FAILED = {
 )
 def test_why_a_task_failed_stands_behind_that_it_did(line: Any, said: list[str]) -> None:
     assert log_texts(line) == said
+
+
+class Airflow:
+    """Takes a run; every look at it ends with an error."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+        self.calls: list[tuple[str, Any]] = []
+
+    def call(self, method: str, _path: str, **options: Any) -> Any:
+        self.calls.append((method, options["json"].get("state")))
+
+    def run_state(self, *_: str) -> str:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [StackError("answered 503"), KeyboardInterrupt()])
+def test_a_run_that_nobody_waits_for_is_failed(error: BaseException) -> None:
+    airflow = Airflow(error)
+    with pytest.raises(type(error)):
+        LoneTask(airflow, "dag", "task", "run").run({}, timeout=60)  # type: ignore[arg-type]
+    assert airflow.calls == [("POST", None), ("PATCH", "failed")]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlane import redis_client
 from airlane.redis_client import lines
 
 answers = st.recursive(
@@ -51,3 +54,17 @@ def count(answer: Any) -> int:
 @given(answers)
 def test_every_value_has_a_line(answer: Any) -> None:
     assert len(list(lines(answer))) == count(answer)
+
+
+def test_a_server_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_client, "_ANSWER", 0.2)
+    # it takes connections and never says a word
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = redis_client.connect(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        with client, pytest.raises(redis.exceptions.TimeoutError):
+            client.ping()
+        server.settimeout(1)
+        server.accept()[0].close()
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()

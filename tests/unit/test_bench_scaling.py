@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -49,6 +49,25 @@ def test_a_day_is_the_same_for_everyone() -> None:
         assert first.jobs != trace(Day(shape, 8)).jobs
         assert {job.queue for job in first.jobs} == set(FLEET.queues)
         assert all(0 <= job.time < DAY for job in first.jobs)
+
+
+@dataclass
+class Onlooker(Still):
+    """Notes in which order a host's tasks would be queued again if it were killed."""
+
+    seen: list[list[float]] = field(default_factory=list)
+
+    def look(self, fleet: SimulatedFleet) -> None:
+        self.seen += [[task.start for task in host.tasks] for host in fleet.hosts]
+
+
+def test_the_tasks_of_a_host_are_in_the_order_of_their_start() -> None:
+    """Not of addresses in memory, or each process would simulate another day."""
+    batch = [Job(7.0 * n, "batch", ((30.0 + n % 5 * 40,) * 3,)) for n in range(100)]
+    onlooker = Onlooker()
+    run(onlooker, simulation.LATE, *batch)
+    assert max(map(len, onlooker.seen)) > 3
+    assert all(starts == sorted(starts) for starts in onlooker.seen)
 
 
 @pytest.mark.parametrize(

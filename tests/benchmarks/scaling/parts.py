@@ -42,7 +42,7 @@ class Host:
     state: str = "booting"
     stuck: bool = False
     taken: float | None = None
-    tasks: set[Task] = field(default_factory=set)
+    tasks: dict[Task, None] = field(default_factory=dict)
 
 
 @dataclass

@@ -226,7 +226,7 @@ class SimulatedFleet:
     def _start(self, task: Task, host: Host) -> None:
         run, wait = task.run, self.now - task.ready
         task.start, task.host, host.taken = self.now, host, self.now
-        host.tasks.add(task)
+        host.tasks[task] = None
         # the next task goes to another host: workers that wait for messages take turns
         self._free[host.worker_class].pop(host, None)
         if len(host.tasks) < host.slots:
@@ -243,7 +243,7 @@ class SimulatedFleet:
         if task.host is not host:
             return  # it was killed, and runs or waits elsewhere
         run, queue = task.run, task.run.job.queue
-        host.tasks.discard(task)
+        host.tasks.pop(task, None)
         self.running[queue] -= 1
         self._sent -= 1
         self.ended[queue] += 1
@@ -310,7 +310,7 @@ class SimulatedFleet:
 
     def _kill(self, host: Host) -> None:
         for task in list(host.tasks):
-            host.tasks.discard(task)
+            host.tasks.pop(task, None)
             task.host = None
             self.running[task.run.job.queue] -= 1
             self._sent -= 1

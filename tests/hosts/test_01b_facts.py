@@ -91,3 +91,18 @@ def test_a_run_shows_its_release(fleet: Fleet, signups: SignUps) -> None:
         run = client.get(f"/api/v2/dags/onboarding/dagRuns/signup-{event}").raise_for_status()
     releases = {version["bundle_version"] for version in run.json()["dag_versions"]}
     assert releases == {worker["release"] for worker in fleet.workers().values()}
+
+
+def test_a_worker_writes_its_logs_where_those_of_other_hosts_are_kept(fleet: Fleet) -> None:
+    folder = "'/var/log/airlane/tasks/dag_id=airlane_canary'"
+    # as it is when the first log of a DAG was shipped here
+    fleet.machines.shell(CONTROL, f"sudo mv {folder} /var/log/airlane/tasks/kept")
+    fleet.machines.shell(CONTROL, f"sudo -u airlane-logs mkdir -m 2770 {folder}")
+    try:
+        fleet.airlane("canary", f"control@{CONTROL}")
+        listed = fleet.machines.shell(CONTROL, f"sudo -u airlane-worker ls {folder}", check=False)
+        assert listed == ""
+    finally:
+        fleet.machines.shell(
+            CONTROL, f"sudo rm -r {folder} && sudo mv /var/log/airlane/tasks/kept {folder}"
+        )

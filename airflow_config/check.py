@@ -16,11 +16,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from airflow_config import check_cache, dag_files, settings
 from airflow_config.place import Place
 from airflow_config.queues import Fleet, QueuesError
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
 
 T = TypeVar("T")
 
@@ -188,18 +191,23 @@ def _enter(home: str, config: str, output: str) -> None:
     os.dup2(descriptor, 2)
 
 
-def _parse(folder: str, fleet: Fleet) -> _Parsed:
-    """Parse all DAG files and apply the policies; runs in the child."""
+def dag_bag(folder: str) -> DagBag:
+    """Return the DAGs of a folder, parsed as Airflow's processes parse them; for the child."""
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - after _enter
 
-    from airflow_config import policies  # noqa: PLC0415
+    # What a DAG file imports by a short name is found, and told by `dag_files.loaded_twice`.
+    sys.path.append(folder)
+    root = Path(folder)
+    return DagBag(root, bundle_path=root, bundle_name="dags-folder")
+
+
+def _parse(folder: str, fleet: Fleet) -> _Parsed:
+    """Parse all DAG files and apply the policies; runs in the child."""
+    from airflow_config import policies  # noqa: PLC0415 - after _enter
     from airflow_config.dag_lines import line_of_dag, line_of_task  # noqa: PLC0415
     from airflow_config.refusals import Refusal  # noqa: PLC0415
 
-    root = Path(folder)
-    # As Airflow's processes have it; what a DAG file imports by a short name shows up below.
-    sys.path.append(folder)
-    bag = DagBag(root, bundle_path=root, bundle_name="dags-folder")
+    root, bag = Path(folder), dag_bag(folder)
     found = [
         dag_files.import_fault(root, root / file, text) for file, text in bag.import_errors.items()
     ]

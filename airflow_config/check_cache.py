@@ -2,8 +2,9 @@
 
 Airflow alone takes two seconds to import; a check before each commit and in each editor would cost
 that every time. The result is kept beside the DAG folder and used again while the queue model, the
-versions, every file of the folder and every module that the DAG files imported from the project are
-as they were. What a DAG file reads otherwise (the environment, a database, the clock) is not seen.
+versions, the rules here, every file of the folder and every module that the DAG files imported from
+the project are as they were. What a DAG file reads otherwise (the environment, a database, the
+clock) is not seen.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def _key(folder: Path, fleet: Fleet, imported: Iterable[Path]) -> str:
     packages = Path(get_path("purelib")).stat().st_mtime_ns
     digest.update(repr((sys.version, sys.prefix, packages, fleet)).encode())
     inside = (file for file in folder.rglob("*") if "__pycache__" not in file.parts)
-    for file in sorted({*inside, *imported}):
+    rules = Path(__file__).parent.glob("*.py")
+    for file in sorted({*inside, *imported, *rules}):
         digest.update(f"\0{file}\0".encode())
         if file.is_file():
             digest.update(hashlib.sha256(file.read_bytes()).digest())

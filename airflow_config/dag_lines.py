@@ -55,6 +55,7 @@ def line_of_dag(file: Path, dag_id: str, keyword: str) -> int | None:
 
 def _calls(tree: ast.Module, name: str) -> Iterator[tuple[int, list[ast.keyword]]]:
     """Yield line and arguments of each call that makes a task of this name."""
+    maybe = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             decorators = [call for call in node.decorator_list if isinstance(call, ast.Call)]
@@ -63,6 +64,9 @@ def _calls(tree: ast.Module, name: str) -> Iterator[tuple[int, list[ast.keyword]
             ids = [argument.value for argument in node.keywords if argument.arg == "task_id"]
             if any(_is(found, name) for found in ids):
                 yield node.lineno, node.keywords
+            elif any(_may_be(found, name) for found in ids):
+                maybe.append((node.lineno, node.keywords))
+    yield from maybe
 
 
 def _defaults(tree: ast.Module, keyword: str, value: object) -> Iterator[int]:
@@ -81,6 +85,17 @@ def _dag_calls(node: ast.AST, dag_id: str) -> Iterator[ast.Call]:
         named = [argument.value for argument in node.keywords if argument.arg == "dag_id"]
         if any(_is(found, dag_id) for found in [*node.args[:1], *named]):
             yield node
+
+
+def _may_be(node: ast.expr, name: str) -> bool:
+    """Tell whether an f-string, such as `f"load_{table}"`, can have this value."""
+    if not isinstance(node, ast.JoinedStr):
+        return False
+    parts = [
+        re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*"
+        for part in node.values
+    ]
+    return re.fullmatch("".join(parts), name, re.DOTALL) is not None
 
 
 def _is(node: ast.expr, value: object) -> bool:

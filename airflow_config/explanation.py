@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow_config import pools, queue_settings, task_rules
+from airflow_config.check import dag_bag
 from airflow_config.derivation import Derived
 from airflow_config.durations import format_duration
 from airflow_config.problems import expected_one_of
@@ -141,10 +141,7 @@ def parse(folder: str, fleet: Fleet, target: str) -> Explained:
     UnknownNameError
         When there is no such DAG or task.
     """
-    from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - after the child's start
-
-    root = Path(folder)
-    bag = DagBag(root, bundle_path=root, bundle_name="dags-folder")
+    bag = dag_bag(folder)
     # Ids may hold dots: the longest DAG that fits is meant.
     fitting = [name for name in bag.dags if target == name or target.startswith(f"{name}.")]
     if not fitting:

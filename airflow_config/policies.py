@@ -24,7 +24,13 @@ from airflow_config import queues, release
 from airflow_config.cuts import Cut
 from airflow_config.queue_entries import Queue
 from airflow_config.queues import BAND, Fleet, QueuesError
-from airflow_config.refusals import refuse_poking_sensor, refuse_pool, refuse_queue
+from airflow_config.refusals import (
+    has_timeout,
+    refuse_poking_sensor,
+    refuse_pool,
+    refuse_queue,
+    refuse_timeout,
+)
 from airflow_config.retry_waits import BACKOFF
 from airflow_config.task_rules import active_tasks
 from airflow_config.unsaid import is_unsaid
@@ -97,7 +103,7 @@ def apply_to_task(task: Any, fleet: Fleet, *, refuse: bool) -> list[Cut]:
     ------
     Refusal
         For an unknown queue, one that the DAG may not use, a pool, a sensor that would hold a slot
-        of an urgent queue while it waits.
+        of an urgent queue while it waits, a time limit that is no duration.
     """
     name = queue_name(task, fleet)
     queue = fleet.queues.get(name)
@@ -105,7 +111,8 @@ def apply_to_task(task: Any, fleet: Fleet, *, refuse: bool) -> list[Cut]:
         queue = refuse_queue(task, name, fleet)
         refuse_pool(task, queue)
         refuse_poking_sensor(task, queue)
-    if queue is None or getattr(task, _FILLED, False):
+        refuse_timeout(task)
+    if queue is None or getattr(task, _FILLED, False) or not has_timeout(task):
         return []
     setattr(task, _FILLED, True)
     cut = partial(Cut, task.dag_id, task.task_id)

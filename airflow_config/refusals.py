@@ -6,6 +6,7 @@ The text of a refusal is what the UI shows as an import error and what `airlane 
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,25 @@ def refuse_pool(task: Any, queue: Queue) -> None:
             f"expected none, because each queue has its own, found {task.pool!r}. Remove it; "
             "max_active_tis_per_dag limits one task.",
         )
+
+
+def refuse_timeout(task: Any) -> None:
+    """Refuse an `execution_timeout` that is no duration.
+
+    Airflow itself does, but not where a task is mapped (`OperatorPartial`, Airflow 3.3.2).
+    """
+    if not has_timeout(task):
+        raise Refusal(
+            task,
+            "execution_timeout",
+            task.execution_timeout,
+            f"expected a duration, found {task.execution_timeout!r}. Write timedelta(seconds=...).",
+        )
+
+
+def has_timeout(task: Any) -> bool:
+    """Tell whether a task's `execution_timeout` is a duration, or unsaid."""
+    return isinstance(task.execution_timeout, timedelta | None)
 
 
 def refuse_poking_sensor(task: Any, queue: Queue) -> None:

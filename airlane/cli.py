@@ -54,6 +54,7 @@ EXIT_CODES = {
     "dags.packs.model_store.ModelStoreError": 1,
     "deploy.fleet.changes.RenderError": 1,
     "deploy.fleet.databases.PrepareError": 1,
+    "deploy.fleet.running.SystemdError": 1,
     "deploy.local.postgres.PostgresError": 1,
     "deploy.local.stack.StackError": 1,
     "deploy.local.supervisor.SupervisorError": 1,

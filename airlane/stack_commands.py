@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from typing import Annotated
@@ -125,7 +126,9 @@ def logs(
         return
     # tail follows the name, so that a rotated log goes on
     words = ["tail", "-n", str(lines), "-F", str(path)]
-    sys.exit(subprocess.run(words, check=False).returncode)
+    code = subprocess.run(words, check=False).returncode
+    # whoever read it has had enough, as `logs -f | head` has
+    sys.exit(0 if code == -signal.SIGPIPE else code)
 
 
 def env() -> None:

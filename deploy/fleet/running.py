@@ -27,6 +27,8 @@ _JOBS = {
 _PROPERTIES = ("ActiveState", "Result", "NRestarts", "MainPID")
 #: Seconds for an answer of a server.
 _TIMEOUT = 5
+#: Seconds in which systemctl answers.
+_SYSTEMCTL = 30
 #: Seconds within which a job must have given a sign of life: several of its beats.
 _BEAT = 30
 
@@ -127,9 +129,30 @@ def is_on_duty(host: Host, class_name: str | None) -> bool:
     return not class_name or not (host.state("worker") / class_name / "off-duty").exists()
 
 
+class SystemdError(Exception):
+    """Systemd did not answer; the text says what it said instead."""
+
+
 def systemctl(words: list[str]) -> str:
-    """Run a command line of systemctl and return what it printed."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    """Run a command line of systemctl and return what it printed.
+
+    Raises
+    ------
+    SystemdError
+        When it does not answer: nothing is known of any unit then.
+    """
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=_SYSTEMCTL
+        )
+        said = "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said:
+        raise SystemdError(
+            f"expected systemd to tell of this host's units, found: {said}. Fix: systemctl status, "
+            "as root; is this a host of a fleet?"
+        )
     return done.stdout
 
 

@@ -27,6 +27,9 @@ from deploy.local.supervisor import Supervisor
 from workers import duty
 from workers.command import class_of_part
 
+#: Seconds in which the metadata database is reached, and answers.
+_TIMEOUT = 10
+
 # Tasks that somebody has still to run: of a run that goes on, and not ended themselves.
 _UNFINISHED = """
 SELECT ti.queue, count(*) FROM task_instance ti JOIN dag_run dr USING (dag_id, run_id)
@@ -114,7 +117,8 @@ def _refuse(instance: Instance, fleet: Fleet, found: Changes, wanted: list[Part]
 
 def _unfinished(instance: Instance, names: list[str]) -> dict[str, int]:
     address = instance.place().airflow_db_url.replace("+psycopg", "", 1)
-    with psycopg.connect(address) as connection:
+    limits = f"-c statement_timeout={_TIMEOUT * 1000}"
+    with psycopg.connect(address, connect_timeout=_TIMEOUT, options=limits) as connection:
         return dict(connection.execute(_UNFINISHED, {"queues": names}).fetchall())
 
 

@@ -113,21 +113,34 @@ def compare(instance: Instance, supervisor: Supervisor, fleet: Fleet) -> Changes
     wanted = parts(instance, fleet)
     changed, unchanged = _parts(instance, supervisor, before, fleet, wanted)
     files = stack.settings_files(supervisor, instance, fleet, wanted)
-    return Changes(_settings(files), _pools(before, fleet), changed, unchanged)
+    return Changes(
+        _settings(files, set(instance.keys.values())), _pools(before, fleet), changed, unchanged
+    )
 
 
-def _settings(files: Mapping[Path, str]) -> list[SettingChange]:
+def _settings(files: Mapping[Path, str], secrets: set[str]) -> list[SettingChange]:
     found = []
     for path, text in files.items():
         if path.suffix != ".cfg":
             continue
         before, after = _values(stack.content(path) or ""), _values(text)
         found += [
-            SettingChange(path.name, name, before.get(name), after.get(name))
+            SettingChange(path.name, name, *_shown(before.get(name), after.get(name), secrets))
             for name in sorted(before.keys() | after.keys())
             if before.get(name) != after.get(name)
         ]
     return found
+
+
+def _shown(
+    before: str | None, after: str | None, secrets: set[str]
+) -> tuple[str | None, str | None]:
+    """Return both values; digests where either holds a secret, for the former one is not known."""
+    values = [value for value in (before, after) if value is not None]
+    if not any(secret in value for value in values for secret in secrets):
+        return before, after
+    told = [None if value is None else part_facts.digest(value) for value in (before, after)]
+    return told[0], told[1]
 
 
 def _values(text: str) -> dict[str, str]:

@@ -18,6 +18,8 @@ from workers.command import node_name
 _LOOK = 0.5
 #: Seconds in which the broker answers.
 _TIMEOUT = 5.0
+#: Seconds without a word of a worker: it hangs, and its watchdog has not ended it either.
+_SILENT = 300.0
 
 
 def drain(
@@ -42,7 +44,7 @@ def drain(
     Raises
     ------
     StackError
-        When the broker does not tell what it runs.
+        When neither the broker nor the worker tells what it runs.
     """
     file = off_duty(instance, name)
     file.touch(mode=0o600)
@@ -65,10 +67,18 @@ def _await_idle(
 ) -> None:
     node = node_name(name, socket.gethostname())
     told: int | None = None
-    idle_since = 0.0
+    idle_since, heard = 0.0, time.monotonic()
     # one that ends by itself runs nothing any more
     while supervisor.states()[name]["pid"]:
         worker, beat = live_workers.read_one(broker, node)
+        if worker is not None:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > _SILENT:
+            raise StackError(
+                f"expected {name} to tell what it runs, found nothing of it for {_SILENT:g} s. It "
+                f"is at work again, if it works at all. Fix: airlane logs {name}; then airlane "
+                "down, airlane up"
+            )
         if worker is not None and not worker.queues and worker.running != told:
             told = worker.running
             report(f"{name} {_progress(told, worker.longest_s, limit_s)}")

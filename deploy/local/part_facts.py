@@ -83,6 +83,11 @@ def _shown(value: str, secrets: set[str]) -> str:
     """Return a setting, or a digest of one that holds a password or a key."""
     if not any(secret in value for secret in secrets):
         return value
+    return digest(value)
+
+
+def digest(value: str) -> str:
+    """Return what is shown of a value that holds a secret."""
     return f"digest {hashlib.sha256(value.encode()).hexdigest()[:16]}"
 
 

@@ -241,6 +241,17 @@ def test_a_dag_that_the_policies_refuse_is_an_import_error_until_its_file_is_gon
 def test_logs_show_a_parts_end(stack: Stack) -> None:
     assert stack.run("logs", "relay").stdout.startswith("relay: ready")
     assert len(stack.run("logs", "worker-batch", "-n", "3").stdout.splitlines()) == 3
+    words = f"set -o pipefail; {sys.executable} -m airlane logs -f relay | head -n 1"
+    followed = subprocess.run(
+        ["bash", "-c", words],
+        cwd=ROOT,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (followed.returncode, followed.stdout.partition(" ")[0]) == (0, "relay:")
     unknown = stack.run("logs", "schedular", code=2)
     assert "scheduler" in unknown.stderr
 

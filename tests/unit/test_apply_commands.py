@@ -13,6 +13,8 @@ from airlane import apply_commands
 from airlane.cli import app
 from deploy.local import changes
 from deploy.local.changes import Changes, PartChange, PoolChange, SettingChange
+from deploy.local.instance import Instance
+from deploy.local.site import Site
 
 NOTHING = Changes([], [], [], ["postgres", "relay"])
 EVERYTHING = Changes(
@@ -46,6 +48,22 @@ Parts:
   worker-reports: start. new in queues.yaml
 These go on as they are: postgres, relay.
 """
+
+
+def test_no_value_of_a_secret_is_told(tmp_path: Path) -> None:
+    made = Instance(tmp_path / "home", Site())
+    made.create()
+    file = made.airflow_config("control")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("[core]\nfernet_key = of before\nparallelism = 1\n")
+    key = made.keys["fernet_key"]
+    text = f"[core]\nfernet_key = {key}\nparallelism = 2\n"
+    secret, plain = changes._settings({file: text}, set(made.keys.values()))
+    assert (plain.before, plain.after) == ("1", "2")
+    for value in (secret.before, secret.after):
+        assert value is not None
+        assert value.startswith("digest ")
+    assert secret.before != secret.after
 
 
 @pytest.fixture

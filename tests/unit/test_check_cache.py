@@ -88,6 +88,14 @@ def test_the_queue_model_counts(folder: Path) -> None:
     assert check_cache.load(folder, queues.read(MODEL.replace("2h", "3h"))) is None
 
 
+def test_the_rules_count(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert look(folder) == []
+    assert check_cache.load(folder, queues.read(MODEL)) == []
+    # those of another version
+    monkeypatch.setattr(check_cache, "__file__", str(tmp_path / "check_cache.py"))
+    assert check_cache.load(folder, queues.read(MODEL)) is None
+
+
 def test_a_damaged_cache_is_as_none(folder: Path) -> None:
     look(folder)
     for content in ("", "{", "[]", '{"key": 1}', '{"key": 1, "imported": [1]}'):

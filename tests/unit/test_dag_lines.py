@@ -35,6 +35,7 @@ with DAG(
 @dag(schedule=None,
      max_active_tasks=3)
 def third(): ...
+for table in ("a", "b"): BashOperator(task_id=f"load_{table}", queue="three")
 """
 
 
@@ -56,6 +57,8 @@ def file(tmp_path: Path) -> Path:
         ("mapped", "queue", "two", 17),
         ("bare", "queue", "fromdefaults", 4),
         ("bare", "pool", "mine", 12),
+        ("load_b", "queue", "three", 27),
+        ("unload_b", "queue", "three", None),
         ("gone", "pool", "mine", None),
     ],
 )

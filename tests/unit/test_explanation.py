@@ -35,6 +35,7 @@ FLEET = queues.read(MODEL, file="q.yaml")
 DAGS = """\
 from datetime import timedelta
 from airflow.sdk import DAG, task, task_group
+import beside
 
 with DAG("urgent.sums", schedule=None, max_active_runs=9999):
 
@@ -81,6 +82,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("explained") / "dags"
     found.mkdir()
     (found / "sums.py").write_text(textwrap.dedent(DAGS))
+    # a short name: Airflow's processes find it
+    (found / "beside.py").write_text("")
     return found
 
 

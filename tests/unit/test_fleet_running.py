@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,21 @@ def test_every_part_can_be_asked(host: Host, part: str) -> None:
     # nothing runs here; the log shipper waits for keepers that are away
     assert good == (part == "log-shipper")
     assert part in said or "database" in said
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("#!/bin/sh\necho no bus >&2\nexit 1\n", "found: no bus. Fix:"),
+        (None, "No such file or directory: 'systemctl'"),
+    ],
+)
+def test_a_systemd_that_does_not_answer_is_no_part_that_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, said: str
+) -> None:
+    if script:
+        (tmp_path / "systemctl").write_text(script)
+        (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(running.SystemdError, match=re.escape(said)):
+        running.show("airlane-relay.service", ["MainPID"], running.systemctl)

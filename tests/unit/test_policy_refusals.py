@@ -88,6 +88,23 @@ def test_a_sensor_on_an_urgent_queue_holds_no_slot_while_it_waits(sensor):
         policies.apply_to_task(step, FLEET, refuse=True)
 
 
+def test_a_time_limit_of_a_mapped_task_must_be_a_duration():
+    with DAG("onboarding", schedule=None):
+
+        @task(queue="onboarding", execution_timeout=30)
+        def step(number): ...
+
+        mapped = step.expand(number=[1, 2]).operator
+    with pytest.raises(AirflowClusterPolicyViolation) as caught:
+        policies.apply_to_task(mapped, FLEET, refuse=True)
+    assert without_line(caught.value) == (
+        "DAG 'onboarding', task 'step': execution_timeout: expected a duration, found 30. Write "
+        "timedelta(seconds=...)."
+    )
+    # where DAGs are not taken in, what is not known is left alone
+    assert policies.apply_to_task(mapped, FLEET, refuse=False) == []
+
+
 def test_a_deferrable_sensor_is_welcome():
     with DAG("onboarding", schedule=None):
         waits = DateTimeSensorAsync(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,7 +64,9 @@ def _draining(
     monkeypatch: pytest.MonkeyPatch, worker: Worker, step: Callable[[], None] | None = None
 ) -> None:
     """Have the worker tell of itself in the place of each pause between two looks."""
-    pause = SimpleNamespace(sleep=lambda _seconds: (step or worker.beat)())
+    pause = SimpleNamespace(
+        sleep=lambda _seconds: (step or worker.beat)(), monotonic=time.monotonic
+    )
     monkeypatch.setattr(draining, "time", pause)
 
 
@@ -113,6 +116,17 @@ def test_a_worker_that_ended_is_drained(
     _draining(monkeypatch, worker, end)
     draining.drain(instance, worker, _NAME, None, lambda _line: None)  # type: ignore[arg-type]
     assert off_duty(instance, _NAME).exists()
+
+
+def test_a_worker_that_says_nothing_is_not_awaited_for_ever(
+    instance: Instance, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(broker, off_duty(instance, _NAME), [2])
+    monkeypatch.setattr(draining, "_SILENT", 0.2)
+    _draining(monkeypatch, worker, lambda: time.sleep(0.01))
+    with pytest.raises(StackError, match="expected worker-batch to tell what it runs"):
+        draining.drain(instance, worker, _NAME, None, lambda _line: None)  # type: ignore[arg-type]
+    assert not off_duty(instance, _NAME).exists()
 
 
 def test_a_broker_that_is_away_stops_nobody(tmp_path: Path) -> None:

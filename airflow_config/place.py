@@ -87,3 +87,8 @@ class Spread:
     ca_file: Path
     airflow_db_async_url: str = field(repr=False)
     log_port: int
+
+
+def for_psycopg(address: str) -> str:
+    """Return a database's address as psycopg takes it, from that for SQLAlchemy."""
+    return address.replace("+psycopg", "", 1)

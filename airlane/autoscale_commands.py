@@ -29,6 +29,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from airflow_config import live_workers
+from airflow_config.place import for_psycopg
 from airlane import fleet_load
 from airlane.options import JsonFlag
 from airlane.output import console, errors, print_json
@@ -81,7 +82,7 @@ def autoscale(
     reached, folder = reach(), _folder()
     with nullcontext() if dry_run else alone(folder):
         with live_workers.connect(reached.broker, _TIMEOUT) as broker:
-            database = _for_psycopg(reached.metadata_db)
+            database = for_psycopg(reached.metadata_db)
             load = fleet_load.read(database, broker, reached.fleet, rules)
         found = plan(reached.fleet, load, remembered(folder), rules)
         if not dry_run:
@@ -208,10 +209,6 @@ def _folder() -> Path:
     if fleet_host.is_one():
         return fleet_host.here().site.folders.state / "autoscale"
     return existing().run / "autoscale"
-
-
-def _for_psycopg(address: str) -> str:
-    return address.replace("+psycopg", "", 1)
 
 
 def _to_json(found: Plan) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from airflow_config.place import for_psycopg
 from airflow_config.queue_entries import Queue
 from airflow_config.queues import Fleet
 
@@ -270,7 +271,7 @@ class _Database:
     """A connection that is kept while it is good, for reading alone."""
 
     def __init__(self, address: str) -> None:
-        self._address = address.replace("+psycopg", "", 1)
+        self._address = for_psycopg(address)
         self._connection: psycopg.Connection[Any] | None = None
 
     def reading(self) -> Any:

@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_config import canary, place, queues
 from intake import applicants, database, shared_models
-from intake.settings import IntakeSettings
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def rehearse() -> str:
     from dags.packs import decision, model_store  # noqa: PLC0415 - other workers have no packs
     from dags.packs.applicant import parse  # noqa: PLC0415
 
-    engine = database.engine(IntakeSettings().need("app_db_url"))
+    engine = database.app_engine()
     first = applicants.ids(engine)[0]
     person = parse(applicants.get(engine, first))
     models = shared_models.refresh(engine, place.models_dir(), model_store.adopt)

@@ -16,7 +16,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_config import release
 from intake import applicants, database, ledger, model_registry, shared_models
-from intake.settings import IntakeSettings
 
 
 @dag(
@@ -35,7 +34,7 @@ def airlane_replay() -> None:
     @task(queue="control", retries=0, multiple_outputs=False)
     def replay(dag_run: Any = None) -> dict[str, Any]:
         event_id = (dag_run.conf or {}).get("event_id")
-        engine = database.engine(IntakeSettings().need("app_db_url"))
+        engine = database.app_engine()
         then = ledger.find(engine, str(event_id))
         if then is None:
             raise AirflowFailException(

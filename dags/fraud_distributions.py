@@ -15,7 +15,6 @@ from dags.packs import book, distributions, fraud, model_store
 from dags.packs.applicant import Applicant
 from dags.packs.model_kinds import FRAUD
 from intake import applicants, database, model_registry, shared_models
-from intake.settings import IntakeSettings
 
 
 @dag(
@@ -69,7 +68,7 @@ def fraud_distributions() -> None:
 
 
 def _engine() -> Any:
-    return database.engine(IntakeSettings().need("app_db_url"))
+    return database.app_engine()
 
 
 def _examples() -> list[tuple[Applicant, bool]]:

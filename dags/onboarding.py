@@ -27,7 +27,6 @@ from dags.packs.bank_data import check
 from dags.packs.fraud import compare
 from dags.packs.strategy import decide
 from intake import applicants, database, events, ledger, shared_models
-from intake.settings import IntakeSettings
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ def _leave_reason(error: BaseException) -> None:
 
 @functools.cache
 def _engine() -> Any:
-    return database.engine(IntakeSettings().need("app_db_url"))
+    return database.app_engine()
 
 
 def _basis(record: Mapping[str, Any]) -> decision.Basis:

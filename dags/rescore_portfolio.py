@@ -12,7 +12,6 @@ from airflow.sdk import Param, dag, task
 from airflow_config import place
 from dags.packs import applicant, drift, model_store
 from intake import applicants, database, shared_models
-from intake.settings import IntakeSettings
 
 #: Applicants of one run; Airflow refuses to map over more than 1,024 (`max_map_length`).
 PAGE = 1000
@@ -36,7 +35,7 @@ drifted from those at training (population stability index).
 def rescore_portfolio() -> None:
     @task(queue="batch")
     def page(params: Any = None) -> list[int]:
-        ids = applicants.ids(database.engine(IntakeSettings().need("app_db_url")))
+        ids = applicants.ids(database.app_engine())
         first, count = params["first"], params["count"]
         found = ids[first - 1 : first - 1 + count]
         if not found:
@@ -51,7 +50,7 @@ def rescore_portfolio() -> None:
     def rescore(entity_id: int) -> dict[str, Any]:
         from dags.packs.credit_score import score  # noqa: PLC0415 - scikit-learn: 2 s
 
-        engine = database.engine(IntakeSettings().need("app_db_url"))
+        engine = database.app_engine()
         models = shared_models.refresh(engine, place.models_dir(), model_store.adopt)
         found = score(applicant.parse(applicants.get(engine, entity_id)), models)
         return {"score": found["score"], "model_version": found["model_version"]}
@@ -59,7 +58,7 @@ def rescore_portfolio() -> None:
     @task(queue="batch", multiple_outputs=False)
     def summary(scored: Any) -> dict[str, Any]:
         # One request for all of them; going through the sequence would be one for each.
-        engine = database.engine(IntakeSettings().need("app_db_url"))
+        engine = database.app_engine()
         models = shared_models.refresh(engine, place.models_dir(), model_store.adopt)
         reference = model_store.promoted(models).info["reference"]
         return drift.summarize(scored[:], reference["score_edges"])

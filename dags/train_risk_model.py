@@ -15,7 +15,6 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 from airflow_config import place, release
 from dags.packs import model_store
 from intake import applicants, database, model_registry, shared_models
-from intake.settings import IntakeSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def train_risk_model() -> None:
     def train() -> dict[str, Any]:
         from dags.packs import training  # noqa: PLC0415 - scikit-learn: 2 s
 
-        engine = database.engine(IntakeSettings().need("app_db_url"))
+        engine = database.app_engine()
         trained = training.train(applicants.labelled(engine))
         folder = place.models_dir()
         description = {**trained.info, "release": release.current()}
@@ -58,7 +57,7 @@ def train_risk_model() -> None:
     @task(queue="batch", multiple_outputs=False)
     def promote(trained: dict[str, Any], dag_run: Any = None) -> dict[str, Any]:
         return shared_models.promote_unless_worse(
-            database.engine(IntakeSettings().need("app_db_url")),
+            database.app_engine(),
             place.models_dir(),
             trained["version"],
             model_store.adopt,

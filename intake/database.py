@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from intake import locks
 from intake.locks import Lock
+from intake.settings import IntakeSettings
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 #: Seconds to wait for a connection.
@@ -42,6 +43,17 @@ def engine(url: str) -> Engine:
         max_overflow=4,
         connect_args={"connect_timeout": _CONNECT},
     )
+
+
+def app_engine() -> Engine:
+    """Return an engine for the `app` database, with the login of this process's part.
+
+    Raises
+    ------
+    intake.settings.MissingSettingError
+        When the process is not told of it.
+    """
+    return engine(IntakeSettings().need("app_db_url"))
 
 
 def migrate(owner_url: str) -> list[str]:

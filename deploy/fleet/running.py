@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_config import release
+from airflow_config.place import for_psycopg
 from airflow_config.queues import Fleet
 from deploy.fleet import notes
 from deploy.fleet.host import Host
@@ -232,7 +233,7 @@ def _job(host: Host, part: str, since: float) -> tuple[bool, str]:
     import psycopg  # noqa: PLC0415
 
     known = host.secrets("control")
-    address = host.place("control", known).airflow_db_url.replace("+psycopg", "", 1)
+    address = for_psycopg(host.place("control", known).airflow_db_url)
     words = {
         "kind": _JOBS[part],
         "host": socket.gethostname(),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import psycopg
 
 from airflow_config import queues
-from airflow_config.place import ROOT
+from airflow_config.place import ROOT, for_psycopg
 from airflow_config.queues import Fleet
 from deploy.local import changes, draining, part_facts, stack
 from deploy.local.caller import passed_on
@@ -116,7 +116,7 @@ def _refuse(instance: Instance, fleet: Fleet, found: Changes, wanted: list[Part]
 
 
 def _unfinished(instance: Instance, names: list[str]) -> dict[str, int]:
-    address = instance.place().airflow_db_url.replace("+psycopg", "", 1)
+    address = for_psycopg(instance.place().airflow_db_url)
     limits = f"-c statement_timeout={_TIMEOUT * 1000}"
     with psycopg.connect(address, connect_timeout=_TIMEOUT, options=limits) as connection:
         return dict(connection.execute(_UNFINISHED, {"queues": names}).fetchall())

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from airflow_config.place import for_psycopg
 from deploy.local import postgres
 from deploy.local.instance import Instance, InstanceError
 from deploy.logins import MONITOR, MONITORING
@@ -129,6 +130,4 @@ def _monitor(instance: Instance) -> psycopg.Connection:
             "older version. Fix: airlane down, airlane up"
         )
     address = postgres.url(instance.port("postgres"), "airflow", MONITOR, password)
-    return psycopg.connect(
-        address.replace("+psycopg", ""), connect_timeout=10, options="-c TimeZone=UTC"
-    )
+    return psycopg.connect(for_psycopg(address), connect_timeout=10, options="-c TimeZone=UTC")

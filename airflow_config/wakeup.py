@@ -30,7 +30,7 @@ _RETRY = 5
 
 @dataclass(frozen=True)
 class Change:
-    """Something happened to a run: `run` it was created or cleared, `task` a task changed."""
+    """Something happened: a run was made or cleared, a task of it changed, a DAG was unpaused."""
 
     kind: Literal["run", "task", "dag"]
     dag_id: str

@@ -146,11 +146,11 @@ def _reader_is_gone() -> bool:
 
 
 def _end_by(error: OSError) -> NoReturn:
-    # an AIRLANE_HOME that is a file, that is another user's, that is on a full disk
+    # an AIRLANE_HOME that is a file, that is another user's; a file of the call; a full disk
     where = f" ({error.filename})" if error.filename else ""
     _end(
-        f"expected to read and write the instance, found: {error.strerror or error}{where}. "
-        "Fix: is AIRLANE_HOME right, and yours?",
+        f"expected to read and write files, found: {error.strerror or error}{where}. "
+        "Fix: is AIRLANE_HOME right, and that file yours?",
         2,
     )
 

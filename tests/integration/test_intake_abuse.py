@@ -50,7 +50,7 @@ def test_thousands_of_events_at_once(
 
     async def scenario() -> None:
         async with listening(redis_url, airflow, lifetime=_DEADLINE):
-            await eventually(lambda: is_taken_in(events), _DEADLINE)
+            await eventually(lambda: is_taken_in(events), "all to be taken in", _DEADLINE)
 
     asyncio.run(scenario())
     assert airflow.events() == sorted(f"e{number}" for number in range(AT_ONCE))

@@ -93,3 +93,16 @@ def test_new_hosts_wait_for_no_drain_of_their_class(fleet: Fleet, signups: SignU
     assert set(members["workers"]["children"]["workers_batch"]["hosts"]) == {"h2", "h4"}
     fleet.await_run(long, 600)
     assert {task["try_number"] for task in fleet.tasks(long)} == {1}, "a task ran twice"
+
+
+def test_a_host_that_no_canary_comes_through_does_not_join(usual: Fleet, signups: SignUps) -> None:
+    asked = {"class": "batch", "count": 2, "hosts_in": "h4"}
+    # `airlane canary` refuses it: none comes through
+    refused = usual.play("scale", code=2, **asked, airlane_canary_seconds=0.01)
+    refused.expect_said("h4 did not join class batch", "is stopped again")
+    unit = "systemctl is-active airlane-worker@batch; systemctl is-enabled airlane-worker@batch"
+    said = usual.machines.shell("h4", unit, check=False)
+    assert said.split() == ["inactive", "disabled"]
+    usual.have(onboarding=1, batch=1)
+    usual.play("scale", **asked)
+    usual.airlane("canary", "batch@h4")

@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_config import pools, queue_settings, task_rules
-from airflow_config.check import dag_bag
 from airflow_config.derivation import Derived
 from airflow_config.durations import format_duration
 from airflow_config.problems import expected_one_of
@@ -141,6 +140,8 @@ def parse(folder: str, fleet: Fleet, target: str) -> Explained:
     UnknownNameError
         When there is no such DAG or task.
     """
+    from airflow_config.check import dag_bag  # noqa: PLC0415 - not for a queue
+
     bag = dag_bag(folder)
     # Ids may hold dots: the longest DAG that fits is meant.
     fitting = [name for name in bag.dags if target == name or target.startswith(f"{name}.")]

@@ -175,18 +175,16 @@ def load(path: Path | None = None) -> Fleet:
     QueuesError
         With everything that is wrong, each with file, line, expected and found.
     """
-    named = path is not None
+    hint = ""
     if path is None:
+        hint = "; is AIRLANE_QUEUES right?"
         root = Path(__file__).resolve().parent.parent
         path = Path(os.environ.get("AIRLANE_QUEUES") or root / "queues.yaml").expanduser()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = "name another file" if named else "is AIRLANE_QUEUES right?"
-        raise QueuesError(
-            [f"{path}:1: expected the queue model, found: {reason}; {hint}"]
-        ) from None
+        raise QueuesError([f"{path}:1: expected the queue model, found: {reason}{hint}"]) from None
     return read(text, file=str(path))
 
 

@@ -48,13 +48,13 @@ def fraud_distributions() -> None:
         made = distributions.make(_examples(), counted[:], judged[:])
         description = {**made.info, "release": release.current()}
         content, info = model_store.packed(made.reference, description, FRAUD)
-        name = model_registry.add(_engine(), content, info, kind=FRAUD.name)
+        name = model_registry.add(database.app_engine(), content, info, kind=FRAUD.name)
         return {"version": name, **info["metrics"]}
 
     @task(queue="batch", multiple_outputs=False)
     def promote(stored: dict[str, Any], dag_run: Any = None) -> dict[str, Any]:
         return shared_models.promote_unless_worse(
-            _engine(),
+            database.app_engine(),
             place.models_dir(),
             stored["version"],
             model_store.adopt,
@@ -67,12 +67,8 @@ def fraud_distributions() -> None:
     promote(store(counted, judged))
 
 
-def _engine() -> Any:
-    return database.app_engine()
-
-
 def _examples() -> list[tuple[Applicant, bool]]:
-    return book.read(applicants.labelled(_engine()))
+    return book.read(applicants.labelled(database.app_engine()))
 
 
 fraud_distributions()

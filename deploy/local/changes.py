@@ -136,11 +136,9 @@ def _shown(
     before: str | None, after: str | None, secrets: set[str]
 ) -> tuple[str | None, str | None]:
     """Return both values; digests where either holds a secret, for the former one is not known."""
-    values = [value for value in (before, after) if value is not None]
-    if not any(secret in value for value in values for secret in secrets):
+    if not any(part_facts.holds_secret(value or "", secrets) for value in (before, after)):
         return before, after
-    told = [None if value is None else part_facts.digest(value) for value in (before, after)]
-    return told[0], told[1]
+    return before and part_facts.digest(before), after and part_facts.digest(after)
 
 
 def _values(text: str) -> dict[str, str]:

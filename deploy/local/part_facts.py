@@ -81,9 +81,12 @@ def _settings(instance: Instance, fleet: Fleet, part: Part) -> Facts:
 
 def _shown(value: str, secrets: set[str]) -> str:
     """Return a setting, or a digest of one that holds a password or a key."""
-    if not any(secret in value for secret in secrets):
-        return value
-    return digest(value)
+    return digest(value) if holds_secret(value, secrets) else value
+
+
+def holds_secret(value: str, secrets: set[str]) -> bool:
+    """Tell whether a value has a password or a key in it."""
+    return any(secret in value for secret in secrets)
 
 
 def digest(value: str) -> str:
